@@ -1,0 +1,73 @@
+// Package api is the management API: typed operations, described by the
+// OpenAPI 3.1 document that they are registered with. In come requests that a
+// session has been loaded for; out go JSON answers, server-sent events and
+// errors as RFC 9457 problem documents. It holds no table and no password, and
+// never answers a caller whose role does not allow the operation.
+package api
+
+import (
+	"context"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/observe"
+)
+
+// Engine is what the API asks of the running gateway. Its methods are called
+// from many goroutines, return copies, and do not block on the network.
+type Engine interface {
+	Instances() []sallyport.Instance
+	Programs() []Program
+	Providers() []Provider
+}
+
+// A Program is what a guard has in force at a door.
+type Program struct {
+	Name   string // the id that stands in every decision
+	Door   string // "gateway", "console"
+	Since  time.Time
+	APIs   []ProgramAPI
+	Failed string // why the newest change was refused and this program stayed; "" = it was not
+	At     time.Time
+}
+
+// A ProgramAPI is one API as compiled.
+type ProgramAPI struct {
+	Name       string
+	Mode       sallyport.Mode
+	Operations int // declared by its specifications
+	Exceptions int // in force
+}
+
+// A Provider is one identity provider and the state of its keys.
+type Provider struct {
+	Issuer    string
+	Keys      int
+	Refreshed time.Time // last success
+	Failing   string    // why the last refresh failed, "" = it did not
+}
+
+// Build names the program that runs.
+type Build struct {
+	Version  string
+	Revision string
+	Go       string
+	Started  time.Time
+}
+
+// Journal is what the API reads decisions from; *observe.Journal is one.
+type Journal interface {
+	Find(ctx context.Context, id string) (*sallyport.Exchange, error)
+	List(ctx context.Context, f observe.Filter) (observe.Page, error)
+	Tail(ctx context.Context, f observe.Filter) <-chan observe.Live
+	Rates(span time.Duration) observe.Rates
+}
+
+// Recorder says what became of the records; *observe.Recorder is one.
+type Recorder interface {
+	Counters() observe.Counters
+}
+
+// Inventory is what the API reads the catalogue from; *inventory.Inventory is
+// one.
+type Inventory interface{}
