@@ -1,0 +1,153 @@
+// Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2) into
+// operations, a router and validators. In come files, folders, URLs or bytes;
+// out goes an immutable Set, or every mistake in one go, each with file, line,
+// column and a hint. At run time it matches a method and path to an operation
+// and checks parameters, bodies and answers into a reusable Check, without
+// allocation while all is well. It never decides: it names places and rules,
+// and whether they matter is the guard's policy. It never opens a file outside
+// the folder of the description it was given, and fetches URLs only where the
+// operator gave one, from the same host.
+package spec
+
+import (
+	"context"
+	"net/http"
+
+	"sallyport.dev"
+	"sallyport.dev/spec/jsondoc"
+)
+
+// A Source is one description, or a folder of them.
+type Source struct {
+	Path string // file, folder or http(s) URL; a name for Data when Data is given
+	Data []byte // the document itself; optional
+}
+
+// Options of Load. The zero value is good.
+type Options struct {
+	BasePaths   []string       // replaces the path prefixes that the documents' servers give; nil keeps them
+	Client      *http.Client   // for URL sources; nil means one with sane timeouts
+	MaxBytes    int64          // of one document; default 32 MiB
+	MaxProblems int            // kept per check; default 8
+	Limits      jsondoc.Limits // of JSON bodies
+}
+
+// Load reads all sources and merges them into one Set. When anything is wrong
+// the error is a *Mistakes holding all that was found, and the Set is nil.
+func Load(ctx context.Context, sources []Source, o Options) (*Set, error) { return &Set{}, nil }
+
+// A Set is the operations of one API. It is immutable and safe for concurrent use.
+type Set struct{ operations []*Operation }
+
+// Operations lists the operations in the order of template and method.
+func (s *Set) Operations() []*Operation { return s.operations }
+
+// Outcome is what Match found.
+type Outcome uint8
+
+// The outcomes of Match.
+const (
+	NoPath   Outcome = iota // no template fits
+	NoMethod                // a template fits, but not for this method: Match.Allowed lists those it has
+	Found
+)
+
+// MaxPathParams bounds the templated parts of one path.
+const MaxPathParams = 16
+
+// A PathParam is one templated part of a matched path, still escaped.
+type PathParam struct{ Name, Raw string }
+
+// A Match is filled by Set.Match and may be reused.
+type Match struct {
+	Op      *Operation
+	Params  [MaxPathParams]PathParam
+	N       int      // of Params
+	Allowed []string // methods of the path; shared, read only
+	Implied bool     // a HEAD answered by the GET operation
+}
+
+// Match finds the operation for a method and an escaped path without query.
+func (s *Set) Match(method, escapedPath string, m *Match) Outcome { return NoPath }
+
+// An Operation is one method on one path template, compiled. It is immutable
+// and safe for concurrent use.
+type Operation struct {
+	Method     string
+	Template   string // with the base path
+	ID         string
+	Summary    string
+	Deprecated bool
+	Security   []map[string][]string // alternatives, each scheme → scopes; nil = not stated, empty = none needed
+	Position   Position
+}
+
+// A BodyKind tells a door how to feed a body.
+type BodyKind uint8
+
+// The kinds of body.
+const (
+	None       BodyKind = iota // the operation declares no body
+	JSON                       // whole, parsed and validated
+	Form                       // application/x-www-form-urlencoded: whole
+	Multipart                  // multipart/form-data: whole
+	Text                       // whole, as text
+	Binary                     // may be streamed; only its size is known
+	Undeclared                 // the operation has no such media type
+)
+
+// Body tells how a request body of this content type is to be fed. A nil
+// operation goes by the media type alone.
+func (o *Operation) Body(contentType string) BodyKind { return None }
+
+// A Param is one parameter as sent. Value may alias the Check's memory and is
+// good until its Reset.
+type Param struct {
+	In       sallyport.In
+	Name     string
+	Raw      string
+	Value    string // decoded once, as the upstream will
+	Proven   bool   // its schema proves it harmless
+	Declared bool
+	Bad      bool // percent-encoding is broken; Value is Raw
+}
+
+// A Problem is one rule that a message breaks. It holds nothing out of the
+// message but names and places.
+type Problem struct {
+	Place  sallyport.Place
+	Rule   string // "parameter.missing", "schema.type", "json.syntax", …
+	Detail string
+}
+
+// A Check collects what the checks of one exchange find. It is reused: Reset
+// before each exchange. It belongs to one goroutine.
+type Check struct {
+	Problems     []Problem
+	Params       []Param
+	Doc          jsondoc.Doc // the JSON body last checked
+	HasDoc       bool
+	Undocumented []sallyport.Place // query parameters and body properties that no schema names
+	NewStatus    bool              // the answer's status is not declared
+	NotChecked   []string          // what was not looked at, for people
+}
+
+// Reset forgets the findings and keeps the memory.
+func (c *Check) Reset() {}
+
+// CheckParams reads path, query, header and cookie parameters into c and
+// checks them against the operation.
+func (o *Operation) CheckParams(c *Check, m *Match, rawQuery string, h http.Header) {}
+
+// ReadParams reads the parameters of a request for which no operation is known.
+func ReadParams(c *Check, escapedPath, rawQuery string, h http.Header) {}
+
+// CheckBody reads a request body into c and checks it. A nil operation parses
+// by media type and checks nothing else.
+func (o *Operation) CheckBody(c *Check, contentType string, body []byte) {}
+
+// CheckResponse checks status and headers of an answer.
+func (o *Operation) CheckResponse(c *Check, status int, h http.Header) {}
+
+// CheckResponseBody checks the body of an answer.
+func (o *Operation) CheckResponseBody(c *Check, status int, contentType string, body []byte) {}
