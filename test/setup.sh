@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a target needs and that are missing, and says which and why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A why=(
+  [postgresql]="the system of record beyond one machine" [nginx-light]="the peer that costs are compared with"
+  [chromium]="the console is tested in a browser" [wrk]="makes load" [redis-server]="shared counters"
+)
+case "${1:-test}" in
+  test) need=(postgresql nginx-light chromium) ;;
+  bench) need=(nginx-light wrk) ;;
+  *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
+esac
+
+missing=()
+for p in "${need[@]}"; do
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+for p in "${missing[@]}"; do echo "installing $p: ${why[$p]}"; done
+if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "this needs root on Debian; elsewhere install by hand: ${missing[*]} (and Node 20 or later)" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# The packages would start servers of their own; the tests start theirs.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' > "$policy"; chmod +x "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
