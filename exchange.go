@@ -124,6 +124,15 @@ type Sighting struct {
 	Origin    int       `cbor:"10,keyasint,omitempty"`
 	Principal Principal `cbor:"11,keyasint,omitempty"`
 	Refused   bool      `cbor:"12,keyasint,omitempty"` // the guard turned it away
+
+	// Of the exchange that led to it, so that the inventory can count it.
+	Duration      time.Duration `cbor:"13,keyasint,omitempty"`
+	RequestBytes  int64         `cbor:"14,keyasint,omitempty"`
+	ResponseBytes int64         `cbor:"15,keyasint,omitempty"`
+	TLS           bool          `cbor:"16,keyasint,omitempty"`
+	Classes       []DataClass   `cbor:"17,keyasint,omitempty"`
+	Shape         *Shape        `cbor:"18,keyasint,omitempty"`
+	Parameters    []Place       `cbor:"19,keyasint,omitempty"` // names of the query parameters
 }
 
 // An Event is one message of the stream: a batch of records of one kind. A
@@ -132,6 +141,10 @@ type Sighting struct {
 type Event struct {
 	Exchanges []Exchange `cbor:"1,keyasint,omitempty"`
 	Sightings []Sighting `cbor:"2,keyasint,omitempty"`
+
+	// Source is the sequence of the event of exchanges that Sightings come from.
+	// It rises; an event whose Source has been counted is a repetition.
+	Source uint64 `cbor:"3,keyasint,omitempty"`
 }
 
 // Subjects of the stream.
