@@ -1,0 +1,341 @@
+// Package inventory is the catalogue of every API and operation: who answers
+// for it, what was declared, what was observed, and how good the evidence is.
+//
+// In come declarations (from configuration and specifications) and the events
+// of the stream: exchanges with a declared template, and discovery's sightings
+// for all others. Out go rows for people: APIs, operations, one operation with
+// everything declared against observed, and a notice whenever something
+// changed.
+//
+// Each record is counted exactly once, whatever is delivered again: the place
+// in the stream moves in the transaction that holds the counts. A fetched batch
+// is added up in memory and written as few upserts; when much arrives, batches
+// grow and the writer rests between them, but an operation shows within a
+// second of its first request. Everything that outsiders can multiply
+// (operations that were only probed, principals, parameters, body places) is
+// bounded; beyond a bound, counts go on and rows do not.
+//
+// The package never sees a value of a request: events were redacted before they
+// were published. It takes no part in a request.
+package inventory
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/store"
+)
+
+// Options set an Inventory. Zero values mean the defaults.
+type Options struct {
+	Durable      string        // name of its consumer; default "inventory"
+	Pace         time.Duration // shortest time between two commits under load; default 400 ms
+	Corroborated int           // requests on different days, by one principal, that corroborate an operation; default 3
+	Probed       int           // most probed-only operations kept for an API; default 500
+	Operations   int           // most undeclared operations kept for an API; default 10,000
+	Consumers    int           // most principals kept by name for an operation; default 100
+	Places       int           // most parameters and body places kept for an operation; default 500
+	MaxAge       time.Duration // undeclared operations and history not seen for so long go; default 400 days
+	History      time.Duration // hourly counts are kept so long; default 30 days
+	Logger       *slog.Logger
+	Now          func() time.Time // default time.Now
+}
+
+// An Inventory is the catalogue in a store. Its methods are safe for concurrent use.
+type Inventory struct{}
+
+// Open migrates the tables of the inventory in s.
+func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
+	return nil, errors.New("open inventory: not built")
+}
+
+// Run consumes the stream and keeps retention until ctx ends.
+func (v *Inventory) Run(ctx context.Context) error { return nil }
+
+// Declare says what configuration and specification declare of an API: its
+// owner, exposure and match, and all its operations. Operations of an earlier
+// declaration that ops lacks become undeclared from now on; their history
+// stays. The same declaration again changes nothing.
+func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyport.Operation) error {
+	return nil
+}
+
+// A Contract is what a specification says of one operation, for comparison with
+// what is observed.
+type Contract struct {
+	sallyport.Operation
+	Summary    string
+	Deprecated bool
+	Security   []string // names of the schemes, "" or none = open
+	Places     []DeclaredPlace
+	Statuses   []string // "200", "4XX", "default"
+}
+
+// DeclaredPlace is one declared parameter or body property.
+type DeclaredPlace struct {
+	Place    sallyport.Place
+	Response bool
+	Type     string // "string", "integer", …; several joined by "|"
+	Format   string
+	Required bool
+}
+
+// Describe adds the contracts of api's operations; they must have been
+// declared. It replaces what an earlier Describe said of api.
+func (v *Inventory) Describe(ctx context.Context, api string, contracts []Contract) error { return nil }
+
+// Tier says how good the evidence for an operation is.
+type Tier int
+
+// The tiers, from the weakest.
+const (
+	Unseen       Tier = iota // declared, no request yet
+	Probed                   // only refused, or answered 404, 405 or 501
+	SeenOnce                 // answered by the upstream
+	Corroborated             // by two principals, or on several days
+	Matched                  // matches the contract
+)
+
+// String gives "unseen", "probed", "seen once", "corroborated", "matched".
+func (t Tier) String() string {
+	return [...]string{"unseen", "probed", "seen once", "corroborated", "matched"}[t]
+}
+
+// Counts are what was counted of requests.
+type Counts struct {
+	Requests      int64
+	Refused       int64 // by the guard
+	Status1xx     int64
+	Status2xx     int64
+	Status3xx     int64
+	Status4xx     int64
+	Status5xx     int64
+	None          int64 // the connection ended without an answer
+	RequestBytes  int64
+	ResponseBytes int64
+}
+
+// ErrorRate is the share of 5xx and lost answers among the requests.
+func (c Counts) ErrorRate() float64 {
+	if c.Requests == 0 {
+		return 0
+	}
+	return float64(c.Status5xx+c.None) / float64(c.Requests)
+}
+
+// Latency are quantiles with a relative error of at most 2 %.
+type Latency struct {
+	P50, P90, P95, P99 time.Duration
+}
+
+// API is one row of the list of APIs.
+type API struct {
+	sallyport.API
+	Configured bool // false: seen in traffic only, or no longer configured
+	Counts
+	Latency    Latency
+	Rate       float64 // requests per second over the last minute, of this process
+	FirstSeen  time.Time
+	LastSeen   time.Time
+	Operations int // all but probed-only ones
+	Declared   int
+	Seen       int // declared and seen
+	Shadow     int // seen and in no specification
+	Probed     int
+	Principals uint64 // distinct, estimated within 2 %
+	Classes    []string
+	Hints      []Hint
+}
+
+// A Hint is something about an API or an operation that its owner should look at.
+type Hint struct {
+	Kind  string // "unowned", "no deputy", "no exposure", "shadow", "undeclared since", "undocumented", "undocumented status", "plaintext", "anonymous data", "unused"
+	Count int    // how many operations or places
+	Text  string // for people
+}
+
+// APIs lists every API, configured or seen, by name.
+func (v *Inventory) APIs(ctx context.Context) ([]API, error) { return nil, nil }
+
+// Row is one operation in a list.
+type Row struct {
+	ID int64
+	sallyport.Operation
+	Tier            Tier
+	UndeclaredSince time.Time // left the specification then; zero = it did not
+	Counts
+	Latency      Latency
+	FirstSeen    time.Time
+	LastSeen     time.Time
+	Principals   uint64
+	Classes      []string
+	Undocumented int // parameters, body places and statuses
+}
+
+// Shadow reports whether the operation is seen and in no specification.
+func (r Row) Shadow() bool { return !r.Declared && r.Tier > Probed }
+
+// Sort is the order of a list of operations.
+type Sort string
+
+// The orders; all but ByTemplate are largest or newest first unless reversed.
+const (
+	ByTemplate  Sort = "template" // API, template, method
+	ByLastSeen  Sort = "last_seen"
+	ByFirstSeen Sort = "first_seen"
+	ByRequests  Sort = "requests"
+	ByErrors    Sort = "errors"
+	ByLatency   Sort = "latency" // 95th percentile
+)
+
+// Filter chooses operations. Empty fields choose all.
+type Filter struct {
+	API       string
+	NoAPI     bool   // only traffic that no API matched
+	Text      string // part of method, template or name, without case
+	Method    string
+	Tiers     []Tier
+	Declared  *bool
+	Shadow    bool   // only seen ones that no specification declares
+	Class     string // a data class found in it
+	Hint      string // "shadow", "undocumented", "undeclared since", "unused"
+	SeenAfter time.Time
+	Probed    bool // also probed-only ones, which a list leaves out otherwise
+	Sort      Sort // default ByTemplate
+	Reverse   bool
+	After     string // Next of the page before
+	Limit     int    // default 100, at most 1000
+}
+
+// Page is one answer of Operations. Next is the After of the following page,
+// "" when there is none.
+type Page struct {
+	Rows []Row
+	Next string
+}
+
+// Operations lists what f chooses, paged by key: the cost of a page does not
+// grow with its number.
+func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) { return Page{}, nil }
+
+// Detail is everything about one operation.
+type Detail struct {
+	Row
+	Summary    string
+	Deprecated bool
+	Security   []string // declared schemes
+	DeclaredAt time.Time
+	Reasons    []string // why segments were folded, for a shadow operation
+	Places     []Place
+	Statuses   []Status
+	Consumers  []Consumer
+	Found      []ClassAt
+	TLS        int64    // requests over TLS
+	Plain      int64    // requests without
+	Anonymous  int64    // requests without a proven principal
+	Kinds      []string // kinds of credential seen: "oidc", "key", …
+	Hours      []Hour
+	Changes    []Change
+}
+
+// Place is a parameter or a body place, declared against observed.
+type Place struct {
+	sallyport.Place
+	Response     bool
+	Declared     bool
+	Required     bool
+	Type         string           // declared
+	Format       string           // declared
+	Seen         map[string]int64 // observed type → times
+	SeenFormat   string
+	Undocumented bool // observed, in no specification
+	Count        int64
+	FirstSeen    time.Time // zero: declared, never seen
+	LastSeen     time.Time
+}
+
+// Status is one status of the answers.
+type Status struct {
+	Code         int
+	Declared     bool
+	Undocumented bool
+	Count        int64
+	FirstSeen    time.Time
+	LastSeen     time.Time
+}
+
+// Consumer is one principal who uses an operation.
+type Consumer struct {
+	Principal string
+	Count     int64
+	FirstSeen time.Time
+	LastSeen  time.Time
+}
+
+// ClassAt is a kind of sensitive data at a place.
+type ClassAt struct {
+	Class     string
+	Place     sallyport.Place
+	Response  bool
+	Count     int64
+	FirstSeen time.Time
+	LastSeen  time.Time
+}
+
+// Hour are the counts of one hour.
+type Hour struct {
+	Time     time.Time
+	Requests int64
+	Refused  int64
+	Errors   int64
+}
+
+// Change is one event in the life of an operation.
+type Change struct {
+	ID     int64
+	Time   time.Time
+	API    string
+	Key    string // the operation's, "" = the API itself
+	Kind   string // "first seen", "declared", "undeclared", "tier", "undocumented", "status", "class", "merged", "gone"
+	Detail string
+}
+
+// Operation gives everything about one operation; key is as of
+// sallyport.Operation.Key. An unknown one is sallyport.NotFound.
+func (v *Inventory) Operation(ctx context.Context, api, key string) (*Detail, error) { return nil, nil }
+
+// Changes lists what happened, newest first, of one API or (api = "*") of all;
+// before is the ID of the last one of the page before, 0 for the first page.
+func (v *Inventory) Changes(ctx context.Context, api string, before int64, limit int) ([]Change, error) {
+	return nil, nil
+}
+
+// Notice tells a live view that rows changed.
+type Notice struct {
+	Revision uint64   // rises with each commit
+	APIs     []string // whose rows changed
+	Changes  []Change // what is new, at most 100
+	Lost     int      // notices that this watcher missed before it, because it was slow
+}
+
+// Watch delivers a notice after each commit until ctx ends; then the channel is
+// closed.
+func (v *Inventory) Watch(ctx context.Context) <-chan Notice { return nil }
+
+// Stats is the state of the inventory.
+type Stats struct {
+	APIs       int
+	Operations int
+	Shadow     int
+	Probed     int
+	Counted    uint64        // exchanges counted since start
+	Commits    uint64        // transactions since start
+	Behind     time.Duration // age of the newest record when it was counted
+	Sequence   uint64        // place in the stream
+}
+
+// Stats gives the present state.
+func (v *Inventory) Stats(ctx context.Context) (Stats, error) { return Stats{}, nil }
