@@ -1,0 +1,118 @@
+package guard
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/guard/authn"
+	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/limit"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+// A Request is the head of a request as a door received it. The guard keeps
+// references to it until End and never changes it; strings and header values
+// must stay valid for as long as the record that End returns.
+type Request struct {
+	ID            string
+	Door          string // "gateway", "console", an adapter's name
+	Method        string
+	Host          string // as received, with or without a port
+	Path          string // escaped, without the query
+	RawQuery      string
+	Proto         string
+	TLS           bool
+	Header        http.Header
+	Client        netip.Addr // who asks, once trusted proxies have been looked through
+	Peer          netip.Addr // the other end of the connection
+	ContentLength int64      // -1 = unknown (chunked)
+	Upgrade       bool       // the connection changes its protocol after the answer
+}
+
+// Config is what a Program is compiled from.
+type Config struct {
+	Name     string // of the program, as decisions name it
+	APIs     []API
+	Keys     KeySource       // nil: tokens cannot be verified
+	Counters Counters        // nil: counters of its own, in memory
+	Tokens   *authn.Cache    // verified tokens; nil: a cache of its own. Sharing one keeps it warm across programs.
+	Inspect  *inspect.Engine // nil: nothing is inspected, and each decision says so
+}
+
+// An API is one guarded API: who it is, what it declares, what is demanded.
+type API struct {
+	sallyport.API
+	Spec   *spec.Set // nil: no specification is known
+	Policy policy.API
+}
+
+// A KeySource gives the public keys of issuers from memory: *rsa.PublicKey,
+// *ecdsa.PublicKey or ed25519.PublicKey. As long as a key set keeps a key, the
+// same pointer comes back. kid "" asks for the only key that fits alg. It is
+// called on each request and must be fast and safe for concurrent use.
+type KeySource = authn.KeySource
+
+// Counters is where limits are counted; limit.Memory is one, and counters shared
+// by several nodes are another. It must be safe for concurrent use.
+type Counters = limit.Counters
+
+// Verb says what a door does next.
+type Verb uint8
+
+// The verbs.
+const (
+	Proceed Verb = iota
+	Fetch        // fetch what Step.Fetch names, then Resume
+	Refuse       // answer with Step.Refusal; no further step but End
+)
+
+// BodyPlan says what the session wants of a body.
+type BodyPlan uint8
+
+// The plans. The same four hold for a request's body (in the step of Begin) and
+// for an answer's (in the step of Response).
+const (
+	// BodyNone: there is none, or none is wanted; forward what comes.
+	BodyNone BodyPlan = iota
+	// BodyWhole: hold the body back, read it whole, hand it over, and forward it
+	// when the step says so. Of a body that is longer than Step.BodyLimit hand
+	// over the first BodyLimit+1 bytes.
+	BodyWhole
+	// BodySample: of a request, read the first BodyLimit bytes, hand them over,
+	// then stream the rest. Of an answer, keep the first BodyLimit bytes (one
+	// more, when there are more) while it passes and hand them over at its end.
+	BodySample
+	// BodyStream: forward it as it comes; the session does not look at it.
+	BodyStream
+)
+
+// A Step is what a door does next.
+type Step struct {
+	Verb      Verb
+	Body      BodyPlan
+	BodyLimit int64
+	Fetch     FetchKey
+	Refusal   *Refusal // set when Verb is Refuse; shared, not to be changed
+}
+
+// FetchKey names a key that is not in memory.
+type FetchKey struct{ Issuer, KeyID string }
+
+// An Outcome is what the door knows when the exchange is over.
+type Outcome struct {
+	Status        int // what the client got; 0 = nothing
+	Origin        int // what the upstream answered; 0 = it was not asked
+	Instance      string
+	Retries       int
+	Upstream      time.Duration
+	RequestBytes  int64
+	ResponseBytes int64
+	// Samples of the bodies for the recorder; End hands them on as they are.
+	RequestBody, ResponseBody []byte
+	// Reason is the door's own, when it refused or could not forward
+	// (StageRequest, StageForward).
+	Reason *sallyport.Reason
+}

@@ -1,0 +1,319 @@
+package policy
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+)
+
+// A Mistake is one thing wrong in a policy.
+type Mistake struct {
+	Path string // "operations[2].checks.inspect"
+	Text string
+}
+
+func (m Mistake) Error() string {
+	if m.Path == "" {
+		return m.Text
+	}
+	return m.Path + ": " + m.Text
+}
+
+// Mistakes is everything wrong in a policy, in the order of its fields.
+type Mistakes []Mistake
+
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i, x := range m {
+		lines[i] = x.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (m *Mistakes) add(path, format string, args ...any) {
+	*m = append(*m, Mistake{path, fmt.Sprintf(format, args...)})
+}
+
+// Check gives every mistake in the policy. known holds the operations that the
+// API's specification declares; nil skips the check that named operations exist.
+func (a API) Check(known []sallyport.Operation) Mistakes {
+	var m Mistakes
+	m.mode("mode", a.Mode)
+	m.checks("checks", a.Checks)
+	m.auth(a.Auth)
+	m.limits("limits", a.Limits)
+	m.bounds(a.Bounds)
+	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
+	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
+	m.mode("answers", a.Answers)
+	for i, o := range a.Operations {
+		path := fmt.Sprintf("operations[%d]", i)
+		m.operation(path+".operation", o.Operation, known)
+		if slices.ContainsFunc(a.Operations[:i], func(x OperationDemand) bool { return x.Operation == o.Operation && o.Operation != "" }) {
+			m.add(path+".operation", "%q stands twice; put its demands in one entry", o.Operation)
+		}
+		m.mode(path+".mode", o.Mode)
+		m.checks(path+".checks", o.Checks)
+		m.limits(path+".limits", o.Limits)
+		oneOf(&m, path+".anonymous", o.Anonymous, Never, Always)
+		m.scopes(path+".scopes", o.Scopes)
+	}
+	m.exceptions(a.Exceptions, known)
+	return m
+}
+
+func oneOf[T ~string](m *Mistakes, path string, v T, allowed ...T) {
+	if v == "" || slices.Contains(allowed, v) {
+		return
+	}
+	words := make([]string, len(allowed))
+	for i, w := range allowed {
+		words[i] = string(w)
+	}
+	m.add(path, "%q is not one of %s", string(v), strings.Join(words, ", "))
+}
+
+func (m *Mistakes) mode(path string, v sallyport.Mode) {
+	oneOf(m, path, v, sallyport.Observe, sallyport.Enforce, sallyport.Off)
+}
+
+func (m *Mistakes) checks(path string, c map[sallyport.Stage]sallyport.Mode) {
+	stages := make([]sallyport.Stage, 0, len(c))
+	for s := range c {
+		stages = append(stages, s)
+	}
+	slices.Sort(stages)
+	for _, s := range stages {
+		if !slices.Contains(Stages(), s) {
+			oneOf(m, path, s, Stages()...)
+			continue
+		}
+		if c[s] == "" {
+			m.add(path+"."+string(s), "no mode given; want observe, enforce or off")
+		}
+		m.mode(path+"."+string(s), c[s])
+	}
+}
+
+func (m *Mistakes) operation(path, name string, known []sallyport.Operation) {
+	if name == "" {
+		m.add(path, "missing; want \"GET /items/{id}\" or an operationId")
+		return
+	}
+	if known == nil || slices.ContainsFunc(known, func(o sallyport.Operation) bool { return names(name, o) }) {
+		return
+	}
+	text := fmt.Sprintf("no operation %q in the specification", name)
+	if near := nearest(name, known); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	}
+	m.add(path, "%s", text)
+}
+
+// nearest is the known operation whose key or name differs least from s, when
+// at most a third of it differs.
+func nearest(s string, known []sallyport.Operation) string {
+	best, least := "", len(s)/3+1
+	for _, o := range known {
+		for _, c := range []string{o.Key(), o.Name} {
+			if d := distance(s, c); c != "" && d < least {
+				best, least = c, d
+			}
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, by bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			up := row[j+1]
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			row[j+1] = min(cost, up+1, row[j]+1)
+			diag = up
+		}
+	}
+	return row[len(b)]
+}
+
+func (m *Mistakes) limits(path string, ls []Limit) {
+	for i, l := range ls {
+		p := fmt.Sprintf("%s[%d]", path, i)
+		if l.Rate.Count < 1 || l.Rate.Window <= 0 {
+			m.add(p+".rate", "missing; want a rate such as 100/min")
+		}
+		if l.Burst < 0 {
+			m.add(p+".burst", "%d is negative", l.Burst)
+		}
+		if l.Per == "" {
+			m.add(p+".per", "missing; want client, principal or operation")
+		}
+		oneOf(m, p+".per", l.Per, PerClient, PerPrincipal, PerOperation)
+	}
+}
+
+func (m *Mistakes) bounds(b Bounds) {
+	for _, f := range []struct {
+		name string
+		v    int64
+		most int64
+	}{{"body", b.Body, 64 << 20}, {"answer", b.Answer, 64 << 20}, {"sample", b.Sample, 1 << 20}} {
+		if f.v < 0 || f.v > f.most {
+			m.add("bounds."+f.name, "%d bytes; want at most %d", f.v, f.most)
+		}
+	}
+	oneOf(m, "bounds.oversize", b.Oversize, RefuseIt, PassIt)
+	oneOf(m, "bounds.encoded", b.Encoded, RefuseIt, PassIt)
+}
+
+func (m *Mistakes) scopes(path string, scopes []string) {
+	for i, s := range scopes {
+		// RFC 6749, section 3.3: printable ASCII but for space, quote and backslash.
+		bad := func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }
+		if s == "" || strings.ContainsFunc(s, bad) {
+			m.add(fmt.Sprintf("%s[%d]", path, i), "%q is not a scope (RFC 6749, section 3.3)", s)
+		}
+	}
+}
+
+func (m *Mistakes) auth(a Auth) {
+	seen := map[string]bool{}
+	for i, o := range a.OIDC {
+		p := fmt.Sprintf("auth.oidc[%d]", i)
+		if err := CheckIssuer(o.Issuer); err != nil {
+			m.add(p+".issuer", "%v", err)
+		}
+		if seen[o.Issuer] {
+			m.add(p+".issuer", "%q stands twice", o.Issuer)
+		}
+		seen[o.Issuer] = true
+		if o.Audience == "" {
+			m.add(p+".audience", "missing; without it a token made for another API would be accepted")
+		}
+		for j, alg := range o.Algorithms {
+			if !slices.Contains(Algorithms(), alg) {
+				m.add(fmt.Sprintf("%s.algorithms[%d]", p, j), "%q is not one of %s", alg, strings.Join(Algorithms(), ", "))
+			}
+		}
+	}
+	ids, hashes := map[string]bool{}, map[string]bool{}
+	for i, k := range a.Keys {
+		p := fmt.Sprintf("auth.keys[%d]", i)
+		if k.ID == "" {
+			m.add(p+".id", "missing")
+		} else if ids[k.ID] {
+			m.add(p+".id", "%q stands twice", k.ID)
+		}
+		ids[k.ID] = true
+		keyed, _, err := k.Digest()
+		switch {
+		case err != nil:
+			m.add(p+".hash", "%v", err)
+		case keyed && a.Pepper == "":
+			m.add(p+".hash", "hmac-sha256 needs auth.key_pepper")
+		case hashes[strings.ToLower(k.Hash)]:
+			m.add(p+".hash", "the same key stands twice")
+		}
+		hashes[strings.ToLower(k.Hash)] = true
+		m.scopes(p+".scopes", k.Scopes)
+	}
+	oneOf(m, "auth.key_in.in", a.KeyIn.In, sallyport.InHeader, sallyport.InQuery, sallyport.InCookie)
+	if strings.ContainsFunc(a.KeyIn.Name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) }) {
+		m.add("auth.key_in.name", "%q is not a name of a header, parameter or cookie", a.KeyIn.Name)
+	}
+	if strings.EqualFold(a.KeyIn.Name, "Authorization") {
+		m.add("auth.key_in.name", "Authorization carries bearer tokens; choose another header")
+	}
+	oneOf(m, "auth.anonymous", a.Anonymous, Never, Always)
+	if a.Skew < 0 || a.Skew > 10*time.Minute {
+		m.add("auth.skew", "%s; want at most 10m", a.Skew)
+	}
+}
+
+// CheckIssuer says what is wrong with an issuer's URL: it must be https, or
+// http on loopback, and have no query, fragment or credentials (OpenID Connect
+// Discovery 1.0, section 3).
+func CheckIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	switch {
+	case issuer == "":
+		return fmt.Errorf("missing; want the issuer's URL, exactly as its tokens say it")
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return fmt.Errorf("%q is not a URL of a host", issuer)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(issuer, "#"):
+		return fmt.Errorf("the URL of an issuer has no credentials, query or fragment")
+	case u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	}
+	return fmt.Errorf("%q: want https (http is for loopback only)", issuer)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// Digest gives the key's hash and whether it is keyed (HMAC).
+func (k Key) Digest() (keyed bool, sum [32]byte, err error) {
+	kind, text, _ := strings.Cut(k.Hash, ":")
+	if kind != "sha256" && kind != "hmac-sha256" {
+		return false, sum, fmt.Errorf("want sha256:<hex> or hmac-sha256:<hex>, never the key itself")
+	}
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(sum) {
+		return false, sum, fmt.Errorf("want 64 hexadecimal digits after %q", kind+":")
+	}
+	copy(sum[:], b)
+	return kind == "hmac-sha256", sum, nil
+}
+
+func (m *Mistakes) exceptions(es []Exception, known []sallyport.Operation) {
+	ids := map[string]bool{}
+	for i, e := range es {
+		p := fmt.Sprintf("exceptions[%d]", i)
+		if e.ID == "" {
+			m.add(p+".id", "missing")
+		} else if ids[e.ID] {
+			m.add(p+".id", "%q stands twice", e.ID)
+		}
+		ids[e.ID] = true
+		if family, _ := strings.CutSuffix(e.Rule, ".*"); family == "" || strings.ContainsAny(family, "* ") {
+			m.add(p+".rule", "%q: want a rule's name, or a family such as sqli.*", e.Rule)
+		}
+		if e.Operation != "" && e.Operation != "*" {
+			m.operation(p+".operation", e.Operation, known)
+		}
+		if in, _, _ := strings.Cut(e.Place, " "); e.Place != "" && e.Place != "*" {
+			oneOf(m, p+".place", sallyport.In(in), sallyport.InPath, sallyport.InQuery, sallyport.InHeader, sallyport.InCookie,
+				sallyport.InBody, sallyport.InMethod, sallyport.InTarget)
+		}
+		if strings.TrimSpace(e.Owner) == "" {
+			m.add(p+".owner", "missing; someone answers for each exception")
+		}
+		if strings.TrimSpace(e.Reason) == "" {
+			m.add(p+".reason", "missing; say why it is granted")
+		}
+		if e.Expires.IsZero() {
+			m.add(p+".expires", "missing; an exception without an end is a change of policy")
+		}
+	}
+}

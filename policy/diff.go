@@ -1,0 +1,229 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+)
+
+// Diff says in words, one line a change, what now demands that was did not.
+// Secrets are not shown; the order is that of the fields.
+func Diff(was, now API) []string {
+	var d differ
+	d.word("mode", orObserve(was.Mode), orObserve(now.Mode))
+	d.checks("", was.Checks, now.Checks)
+	d.auth(was.Auth, now.Auth)
+	d.list("limit", limitWords(was.Limits), limitWords(now.Limits))
+	wb, nb := was.Bounds.WithDefaults(), now.Bounds.WithDefaults()
+	d.word("body bound", bytesWord(wb.Body), bytesWord(nb.Body))
+	d.word("answer bound", bytesWord(wb.Answer), bytesWord(nb.Answer))
+	d.word("sample bound", bytesWord(wb.Sample), bytesWord(nb.Sample))
+	d.word("a body that is too large", string(wb.Oversize), string(nb.Oversize))
+	d.word("an encoded body", string(wb.Encoded), string(nb.Encoded))
+	d.word("undeclared operations", orRecord(was.Shadow), orRecord(now.Shadow))
+	d.word("undocumented parameters", orRecord(was.Undocumented), orRecord(now.Undocumented))
+	d.word("answers", orObserve(was.Answers), orObserve(now.Answers))
+	d.operations(was.Operations, now.Operations)
+	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
+	return d
+}
+
+type differ []string
+
+func (d *differ) say(format string, args ...any) { *d = append(*d, fmt.Sprintf(format, args...)) }
+
+func (d *differ) word(what, was, now string) {
+	switch {
+	case was == now:
+	case was == "":
+		d.say("%s: now %s", what, now)
+	case now == "":
+		d.say("%s: no longer %s", what, was)
+	default:
+		d.say("%s: %s → %s", what, was, now)
+	}
+}
+
+func (d *differ) list(what string, was, now []string) {
+	for _, w := range was {
+		if !slices.Contains(now, w) {
+			d.say("%s removed: %s", what, w)
+		}
+	}
+	for _, n := range now {
+		if !slices.Contains(was, n) {
+			d.say("%s added: %s", what, n)
+		}
+	}
+}
+
+func (d *differ) checks(prefix string, was, now map[sallyport.Stage]sallyport.Mode) {
+	for _, s := range Stages() {
+		d.word(prefix+"check "+string(s), string(was[s]), string(now[s]))
+	}
+}
+
+func (d *differ) auth(was, now Auth) {
+	var w, n []string
+	for _, o := range was.OIDC {
+		w = append(w, o.words())
+	}
+	for _, o := range now.OIDC {
+		n = append(n, o.words())
+	}
+	d.list("issuer", w, n)
+	w, n = nil, nil
+	for _, k := range was.Keys {
+		w = append(w, k.words())
+	}
+	for _, k := range now.Keys {
+		n = append(n, k.words())
+	}
+	d.list("API key", w, n)
+	for _, k := range now.Keys {
+		for _, old := range was.Keys {
+			if old.ID == k.ID && old.Hash != k.Hash {
+				d.say("API key %s: replaced by another secret", k.ID)
+			}
+		}
+	}
+	d.word("API keys are read from", was.KeyIn.words(), now.KeyIn.words())
+	if was.Pepper != now.Pepper {
+		d.say("pepper of the API keys: changed")
+	}
+	d.word("anonymous requests", was.Anonymous.words(), now.Anonymous.words())
+	d.word("clock skew", durationWord(was.Skew), durationWord(now.Skew))
+	d.word("failed credentials per client", was.Failures.String(), now.Failures.String())
+}
+
+func (d *differ) operations(was, now []OperationDemand) {
+	find := func(list []OperationDemand, name string) (OperationDemand, bool) {
+		i := slices.IndexFunc(list, func(o OperationDemand) bool { return o.Operation == name })
+		if i < 0 {
+			return OperationDemand{}, false
+		}
+		return list[i], true
+	}
+	one := func(name string, w, n OperationDemand) {
+		d.word(name+": mode", string(w.Mode), string(n.Mode))
+		d.checks(name+": ", w.Checks, n.Checks)
+		d.list(name+": scope", w.Scopes, n.Scopes)
+		d.word(name+": anonymous requests", string(w.Anonymous), string(n.Anonymous))
+		d.list(name+": limit", limitWords(w.Limits), limitWords(n.Limits))
+	}
+	for _, w := range was {
+		n, ok := find(now, w.Operation)
+		if !ok {
+			d.say("%s: own demands removed", w.Operation)
+		}
+		one(w.Operation, w, n)
+	}
+	for _, n := range now {
+		if _, ok := find(was, n.Operation); !ok {
+			d.say("%s: own demands added", n.Operation)
+			one(n.Operation, OperationDemand{}, n)
+		}
+	}
+}
+
+func orObserve(m sallyport.Mode) string {
+	if m == "" {
+		m = sallyport.Observe
+	}
+	return string(m)
+}
+
+func orRecord(s Shadow) string {
+	if s == "" {
+		s = Record
+	}
+	return string(s)
+}
+
+func bytesWord(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+func durationWord(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+func limitWords(ls []Limit) []string {
+	out := make([]string, len(ls))
+	for i, l := range ls {
+		out[i] = l.String()
+	}
+	return out
+}
+
+func exceptionWords(es []Exception) []string {
+	out := make([]string, len(es))
+	for i, e := range es {
+		where := e.Operation
+		if where == "" || where == "*" {
+			where = "all operations"
+		}
+		if e.Place != "" {
+			where += ", " + e.Place
+		}
+		out[i] = fmt.Sprintf("%s spares %s on %s until %s (%s: %s)", e.ID, e.Rule, where, e.Expires.Format(time.DateOnly), e.Owner, e.Reason)
+	}
+	return out
+}
+
+func (o OIDC) words() string {
+	s := o.Issuer + " for audience " + o.Audience
+	if len(o.Algorithms) > 0 {
+		s += " by " + strings.Join(o.Algorithms, ", ")
+	}
+	if len(o.Types) > 0 {
+		s += " of type " + strings.Join(o.Types, ", ")
+	}
+	return s
+}
+
+func (k Key) words() string {
+	s := k.ID + " for " + k.Subject
+	if len(k.Scopes) > 0 {
+		s += " with " + strings.Join(k.Scopes, " ")
+	}
+	if !k.Expires.IsZero() {
+		s += " until " + k.Expires.Format(time.DateOnly)
+	}
+	return s
+}
+
+// WithDefaults fills what is not given: the header X-API-Key.
+func (k KeyIn) WithDefaults() KeyIn {
+	if k.In == "" {
+		k.In = sallyport.InHeader
+	}
+	if k.Name == "" {
+		k.Name = "X-API-Key"
+	}
+	return k
+}
+
+func (k KeyIn) words() string {
+	k = k.WithDefaults()
+	return string(k.In) + " " + k.Name
+}
+
+func (a Anonymous) words() string {
+	if a == ByContract {
+		return "by contract"
+	}
+	return string(a)
+}

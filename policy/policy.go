@@ -1,0 +1,344 @@
+// Package policy says what an organisation demands of an API and of each of its
+// operations: in which mode each check runs, who may call, how often, within
+// which bounds, and which exceptions were granted, by whom and until when.
+//
+// In come plain values as they stand in the configuration file; out go every
+// mistake in them (Check), the demand that holds for one operation (For), and
+// the difference between two policies in words (Diff). It never looks at a
+// request, reads no clock and does no I/O.
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+)
+
+// An API is what is demanded of one API. The zero value observes everything,
+// asks for no credential and sets no limit.
+type API struct {
+	// Mode is the mode of every check that nothing below sets; "" is observe.
+	Mode sallyport.Mode `yaml:"mode"`
+	// Checks sets the mode of single stages.
+	Checks map[sallyport.Stage]sallyport.Mode `yaml:"checks"`
+	Auth   Auth                               `yaml:"auth"`
+	Limits []Limit                            `yaml:"limits"`
+	Bounds Bounds                             `yaml:"bounds"`
+	// Shadow says what happens to a request for an operation that the
+	// specification does not declare.
+	Shadow Shadow `yaml:"shadow"`
+	// Undocumented says what happens to a parameter or body property that the
+	// specification does not declare; "" records it.
+	Undocumented Shadow `yaml:"undocumented"`
+	// Answers is the mode of the checks of what the upstream answers; "" is observe.
+	Answers    sallyport.Mode    `yaml:"answers"`
+	Operations []OperationDemand `yaml:"operations"`
+	Exceptions []Exception       `yaml:"exceptions"`
+}
+
+// An OperationDemand changes what is demanded of one operation.
+type OperationDemand struct {
+	// Operation is "GET /items/{id}" or an operationId.
+	Operation string                             `yaml:"operation"`
+	Mode      sallyport.Mode                     `yaml:"mode"`
+	Checks    map[sallyport.Stage]sallyport.Mode `yaml:"checks"`
+	// Scopes are demanded besides those of the specification.
+	Scopes    []string  `yaml:"scopes"`
+	Anonymous Anonymous `yaml:"anonymous"`
+	Limits    []Limit   `yaml:"limits"`
+}
+
+// Auth is who may call. With neither issuers nor keys nobody is asked.
+type Auth struct {
+	OIDC   []OIDC `yaml:"oidc"`
+	Keys   []Key  `yaml:"keys"`
+	KeyIn  KeyIn  `yaml:"key_in"`
+	Pepper string `yaml:"key_pepper"` // secret of hashes of the form hmac-sha256:…, resolved before Compile
+	// Anonymous says when a request without a credential is let through.
+	Anonymous Anonymous     `yaml:"anonymous"`
+	Skew      time.Duration `yaml:"skew"` // of clocks; zero is one minute
+	// Failures bounds, per client, credentials that fail their verification;
+	// the zero value is 20 a minute.
+	Failures Rate `yaml:"failures"`
+}
+
+// Enabled reports whether any credential could be accepted.
+func (a Auth) Enabled() bool { return len(a.OIDC) > 0 || len(a.Keys) > 0 }
+
+// OIDC is one issuer of tokens and what its tokens must say.
+type OIDC struct {
+	Issuer     string   `yaml:"issuer"`
+	Audience   string   `yaml:"audience"`
+	Algorithms []string `yaml:"algorithms"` // empty: all of Algorithms()
+	Types      []string `yaml:"types"`      // typ headers accepted; empty: none, JWT and at+jwt
+}
+
+// A Key is one API key, known by its hash only.
+type Key struct {
+	ID      string    `yaml:"id"`
+	Hash    string    `yaml:"hash"` // sha256:<hex> or hmac-sha256:<hex>
+	Subject string    `yaml:"subject"`
+	Scopes  []string  `yaml:"scopes"`
+	Expires time.Time `yaml:"expires"` // zero: never
+}
+
+// KeyIn is where API keys are presented.
+type KeyIn struct {
+	In   sallyport.In `yaml:"in"`   // header, query or cookie; "" is header
+	Name string       `yaml:"name"` // "" is X-API-Key
+}
+
+// Anonymous says when a request without a credential is let through.
+type Anonymous string
+
+// The answers to an anonymous request. The zero value is ByContract.
+const (
+	ByContract Anonymous = ""       // where the specification says that the operation needs no credential
+	Never      Anonymous = "never"  // whatever the specification says
+	Always     Anonymous = "always" // a credential is checked when it is presented
+)
+
+// Shadow is what happens to something that no specification declares.
+type Shadow string
+
+// The ways to treat what no specification declares. The zero value is Record.
+const (
+	Record Shadow = "observe"
+	Refuse Shadow = "refuse"
+)
+
+// Per is what a limit counts by.
+type Per string
+
+// What a limit counts by: the client's address (IPv6 by /64), the proven
+// principal (the client when there is none), or the operation as a whole.
+const (
+	PerClient    Per = "client"
+	PerPrincipal Per = "principal"
+	PerOperation Per = "operation"
+)
+
+// A Limit bounds how often something may happen.
+type Limit struct {
+	Rate  Rate `yaml:"rate"`
+	Burst int  `yaml:"burst"` // at once; zero is the rate's count
+	Per   Per  `yaml:"per"`
+}
+
+func (l Limit) String() string {
+	s := l.Rate.String() + " per " + string(l.Per)
+	if l.Burst > 0 {
+		s += fmt.Sprintf(" (burst %d)", l.Burst)
+	}
+	return s
+}
+
+// Capacity is how many may happen at once.
+func (l Limit) Capacity() int { return cmp.Or(l.Burst, l.Rate.Count) }
+
+// A Rate is a count per window of time, written "100/min".
+type Rate struct {
+	Count  int
+	Window time.Duration
+}
+
+var units = map[string]time.Duration{
+	"s": time.Second, "sec": time.Second, "second": time.Second,
+	"m": time.Minute, "min": time.Minute, "minute": time.Minute,
+	"h": time.Hour, "hour": time.Hour,
+	"d": 24 * time.Hour, "day": 24 * time.Hour,
+}
+
+// ParseRate reads "100/min", "5/s", "1000/h", "20/10s".
+func ParseRate(s string) (Rate, error) {
+	bad := fmt.Errorf("rate %q: want a count and a window, such as 100/min, 5/s or 20/10s", s)
+	count, window, ok := strings.Cut(strings.TrimSpace(s), "/")
+	if !ok {
+		return Rate{}, bad
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(count))
+	if err != nil || n < 1 || n > math.MaxInt32 {
+		return Rate{}, bad
+	}
+	window = strings.TrimSpace(window)
+	if d, ok := units[window]; ok {
+		return Rate{n, d}, nil
+	}
+	d, err := time.ParseDuration(window)
+	if err != nil || d < time.Millisecond || d > 366*24*time.Hour {
+		return Rate{}, bad
+	}
+	return Rate{n, d}, nil
+}
+
+// UnmarshalText reads what ParseRate reads.
+func (r *Rate) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseRate(string(b))
+	return err
+}
+
+// MarshalText writes what ParseRate reads.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+func (r Rate) String() string {
+	if r.Count == 0 {
+		return ""
+	}
+	for _, u := range []string{"s", "min", "h", "day"} {
+		if units[u] == r.Window {
+			return fmt.Sprintf("%d/%s", r.Count, u)
+		}
+	}
+	return fmt.Sprintf("%d/%s", r.Count, r.Window)
+}
+
+// Bounds are the sizes within which a request is looked at, and what happens
+// beyond them. Zero fields take the value of DefaultBounds.
+type Bounds struct {
+	Body     int64 `yaml:"body"`   // bytes of a request body that is read whole
+	Answer   int64 `yaml:"answer"` // bytes of an answer's body that are looked at
+	Sample   int64 `yaml:"sample"` // bytes looked at of a body that streams
+	Oversize Over  `yaml:"oversize"`
+	// Encoded says what happens to a request body with a Content-Encoding,
+	// which nobody here can read.
+	Encoded Over `yaml:"encoded"`
+}
+
+// Over is what happens to what cannot be looked at.
+type Over string
+
+// The answers to what cannot be looked at. The zero value is RefuseIt.
+const (
+	RefuseIt Over = "refuse"
+	PassIt   Over = "pass"
+)
+
+// DefaultBounds are the bounds used where a policy gives none.
+var DefaultBounds = Bounds{Body: 1 << 20, Answer: 256 << 10, Sample: 16 << 10, Oversize: RefuseIt, Encoded: RefuseIt}
+
+// WithDefaults fills the fields that are zero.
+func (b Bounds) WithDefaults() Bounds {
+	d := DefaultBounds
+	return Bounds{
+		Body: cmp.Or(b.Body, d.Body), Answer: cmp.Or(b.Answer, d.Answer), Sample: cmp.Or(b.Sample, d.Sample),
+		Oversize: cmp.Or(b.Oversize, d.Oversize), Encoded: cmp.Or(b.Encoded, d.Encoded),
+	}
+}
+
+// An Exception spares one finding from being acted on: it is still recorded,
+// with the exception's ID. Owner, reason and expiry are demanded of each.
+type Exception struct {
+	ID string `yaml:"id"`
+	// Rule is a rule's name, or one ending in ".*" for a family.
+	Rule      string    `yaml:"rule"`
+	Operation string    `yaml:"operation"` // "GET /items/{id}", an operationId, or "" for all
+	Place     string    `yaml:"place"`     // "query q", "body /a/*/b" (* is one segment), or "" for all
+	Owner     string    `yaml:"owner"`
+	Reason    string    `yaml:"reason"`
+	Expires   time.Time `yaml:"expires"`
+}
+
+// Stages are those whose mode a policy may set.
+func Stages() []sallyport.Stage {
+	return []sallyport.Stage{sallyport.StageIdentify, sallyport.StageLimit, sallyport.StageAuthenticate,
+		sallyport.StageAuthorise, sallyport.StageValidate, sallyport.StageInspect}
+}
+
+// Algorithms are the signature algorithms that may be allowed (RFC 7518, RFC
+// 8037, RFC 9864): asymmetric ones only.
+func Algorithms() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+}
+
+// A Demand is what holds for one operation after everything that the policy
+// says about it has been put together.
+type Demand struct {
+	Modes      map[sallyport.Stage]sallyport.Mode // every stage of Stages
+	Scopes     []string
+	Anonymous  Anonymous
+	Limits     []Limit // of the API, then of the operation
+	OwnLimits  int     // how many at the end of Limits are the operation's own
+	Exceptions []Exception
+}
+
+// For puts together what holds for op; the zero Operation stands for one that
+// no specification declares.
+func (a API) For(op sallyport.Operation) Demand {
+	d := Demand{Modes: map[sallyport.Stage]sallyport.Mode{}, Anonymous: a.Auth.Anonymous, Limits: slices.Clone(a.Limits)}
+	for _, s := range Stages() {
+		d.Modes[s] = cmp.Or(a.Checks[s], a.Mode, sallyport.Observe)
+	}
+	for _, o := range a.Operations {
+		if !names(o.Operation, op) {
+			continue
+		}
+		for _, s := range Stages() {
+			d.Modes[s] = cmp.Or(o.Checks[s], o.Mode, d.Modes[s])
+		}
+		d.Scopes = append(d.Scopes, o.Scopes...)
+		d.Anonymous = cmp.Or(o.Anonymous, d.Anonymous)
+		d.Limits = append(d.Limits, o.Limits...)
+		d.OwnLimits += len(o.Limits)
+	}
+	for _, e := range a.Exceptions {
+		if e.Operation == "" || e.Operation == "*" || names(e.Operation, op) {
+			d.Exceptions = append(d.Exceptions, e)
+		}
+	}
+	return d
+}
+
+// names reports whether s, as written in a policy, means op.
+func names(s string, op sallyport.Operation) bool {
+	return s != "" && (s == op.Key() || s == op.Name)
+}
+
+// Covers reports whether e spares a finding of rule at place at the time now.
+func (e Exception) Covers(rule string, place sallyport.Place, now time.Time) bool {
+	return now.Before(e.Expires) && ruleMatches(e.Rule, rule) && placeMatches(e.Place, place)
+}
+
+func ruleMatches(pattern, rule string) bool {
+	if family, ok := strings.CutSuffix(pattern, ".*"); ok {
+		rest, ok := strings.CutPrefix(rule, family)
+		return ok && strings.HasPrefix(rest, ".")
+	}
+	return pattern == rule
+}
+
+func placeMatches(pattern string, place sallyport.Place) bool {
+	if pattern == "" || pattern == "*" {
+		return true
+	}
+	in, name, _ := strings.Cut(pattern, " ")
+	if in != string(place.In) {
+		return false
+	}
+	if name == "" {
+		return true
+	}
+	if place.In == sallyport.InHeader {
+		return strings.EqualFold(name, place.Name)
+	}
+	if !strings.Contains(name, "*") {
+		return name == place.Name
+	}
+	got := place.Name
+	for {
+		p, prest, pmore := strings.Cut(name, "/")
+		g, grest, gmore := strings.Cut(got, "/")
+		if p != "*" && p != g || pmore != gmore {
+			return false
+		}
+		if !pmore {
+			return true
+		}
+		name, got = prest, grest
+	}
+}
