@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
@@ -46,7 +47,7 @@ func serveReverseProxy(addr, origin string, rules bool) error {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:    func(p *httputil.ProxyRequest) { p.SetURL(u); p.Out.Host = p.In.Host; p.SetXForwarded() },
 		Transport:  &http.Transport{MaxIdleConnsPerHost: 256, MaxIdleConns: 256, IdleConnTimeout: time.Minute, DisableCompression: true},
-		BufferPool: pool{},
+		BufferPool: newPool(),
 		ErrorLog:   log.New(io.Discard, "", 0),
 	}
 	var h http.Handler = proxy
@@ -71,10 +72,13 @@ func serveReverseProxy(addr, origin string, rules bool) error {
 	return (&http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second}).ListenAndServe()
 }
 
-type pool struct{}
+// pool lends the copy buffers of the proxy.
+type pool struct{ free *sync.Pool }
 
-func (pool) Get() []byte { return make([]byte, 32<<10) }
-func (pool) Put([]byte)  {}
+func newPool() pool { return pool{&sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}} }
+
+func (p pool) Get() []byte  { return *p.free.Get().(*[]byte) }
+func (p pool) Put(b []byte) { p.free.Put(&b) }
 
 // newCoraza is Coraza with the Core Rule Set at paranoia level 1 and settings in
 // its favour: request bodies on, answers and audit log off.
