@@ -26,10 +26,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -52,7 +56,38 @@ type Options struct {
 	Reserve      int64         // free bytes below which the embedded stream refuses messages; default 64 MiB, negative = none
 	Replicas     int           // stream on a NATS cluster: copies; default 1
 
-	Logger *slog.Logger // default slog.Default()
+	Free   func(dir string) (int64, error) // how free space is measured; default: what the file system says
+	Logger *slog.Logger                    // default slog.Default()
+}
+
+func (o *Options) fill() error {
+	if len(o.Key) != KeySize {
+		return fmt.Errorf("the master key has %d bytes, %d are wanted", len(o.Key), KeySize)
+	}
+	if o.Dir == "" {
+		return errors.New("no data directory is named")
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return err
+	}
+	o.Dir = dir
+	o.Readers = cmp.Or(o.Readers, 4)
+	o.SyncInterval = cmp.Or(o.SyncInterval, time.Second)
+	o.MaxAge = cmp.Or(o.MaxAge, 7*24*time.Hour)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
+	o.Reserve = cmp.Or(o.Reserve, 64<<20)
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	if o.MaxAge < time.Second || o.MaxBytes < 1<<20 {
+		return errors.New("the stream must keep at least one second and one megabyte")
+	}
+	if o.Free == nil {
+		o.Free = freeSpace
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return nil
 }
 
 // Dialect is the SQL the database speaks.
@@ -66,16 +101,59 @@ const (
 
 // A Store is an open data directory. All methods are safe for concurrent use.
 type Store struct {
+	dir     string
 	dialect Dialect
 	write   *bun.DB
 	read    *bun.DB
 	stream  *Stream
+	lock    *dirLock
+	log     *slog.Logger
 }
 
 // Open opens or creates what o names. Errors: *LockedError, *WrongKeyError,
-// *FullError; each says the way out. ctx bounds the opening only.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	return nil, errors.New("open store: not built")
+// *FullError; each says the way out. ctx bounds the opening only. The lock and
+// the key are looked at before anything is opened.
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open store: %w", err)
+		}
+	}()
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	s := &Store{dir: o.Dir, dialect: SQLite, log: o.Logger}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, s.typed(fmt.Errorf("make data directory: %w", err))
+	}
+	if s.lock, err = lockDir(o.Dir); err != nil {
+		return nil, s.typed(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	if err := checkKey(o.Dir, o.Key); err != nil {
+		return nil, s.typed(err)
+	}
+	switch {
+	case o.DatabaseURL == "":
+		s.write, s.read, err = openSQLite(ctx, o)
+	case strings.HasPrefix(o.DatabaseURL, "postgres://"), strings.HasPrefix(o.DatabaseURL, "postgresql://"):
+		s.dialect = Postgres
+		s.write, err = openPostgres(ctx, o.DatabaseURL)
+		s.read = s.write
+	default:
+		err = errors.New("the database URL does not begin with postgres://")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.stream, err = openStream(ctx, o); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // DB is the handle for writing and for transactions. On SQLite it is exactly
@@ -94,13 +172,24 @@ func (s *Store) Dialect() Dialect { return s.dialect }
 // Stream is the event stream.
 func (s *Store) Stream() *Stream { return s.stream }
 
-// Migrate brings room's tables up to the newest file of migrations, which holds
-// the folders sqlite/ and postgres/ with goose files (00001_name.sql). The
-// versions stand in the table <room>_version, so rooms migrate on their own.
-// A database newer than the files is refused with *NewerError, untouched.
-func (s *Store) Migrate(ctx context.Context, room string, migrations fs.FS) error {
-	return errors.New("migrate: not built")
-}
+// Dir is the data directory, as an absolute path.
+func (s *Store) Dir() string { return s.dir }
 
-// Close flushes and closes the stream, the database and the lock.
-func (s *Store) Close() error { return nil }
+// Close flushes and closes the stream, the database and the lock, in that
+// order. Consumers must have returned before.
+func (s *Store) Close() error {
+	var errs []error
+	if s.stream != nil {
+		errs = append(errs, s.stream.close())
+	}
+	if s.read != nil && s.read != s.write {
+		errs = append(errs, s.read.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.write.Close()) // the last connection folds the write-ahead log in
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,60 @@
+package store
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/ncruces/go-sqlite3"
+	"golang.org/x/sys/unix"
+)
+
+// IsFull reports whether err means that a disk is full, whichever engine says so.
+func IsFull(err error) bool {
+	if err == nil {
+		return false
+	}
+	if errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, sqlite3.FULL) {
+		return true
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "53100" // disk_full
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case 10023, 10047: // insufficient resources, insufficient storage
+			return true
+		}
+		return strings.Contains(api.Description, "no space left") || strings.Contains(api.Description, "resource limits exceeded")
+	}
+	return false
+}
+
+// typed makes a *FullError of an error that means one.
+func (s *Store) typed(err error) error {
+	var full *FullError
+	if err == nil || errors.As(err, &full) || !IsFull(err) {
+		return err
+	}
+	return &FullError{Dir: s.dir, Free: freeOr(s.dir, -1), Cause: err}
+}
+
+// freeSpace is what a user may still write to the disk of dir.
+func freeSpace(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+func freeOr(dir string, otherwise int64) int64 {
+	if n, err := freeSpace(dir); err == nil {
+		return n
+	}
+	return otherwise
+}
