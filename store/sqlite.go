@@ -87,4 +87,3 @@ func dialectOf(db bun.IDB) Dialect {
 	}
 	return SQLite
 }
-
