@@ -1,16 +1,243 @@
 // Package authn proves who a request was made for. In come the credential as
 // presented (a bearer token or an API key), what is demanded of it, the issuers'
-// keys from memory and the time; out go a principal with its scopes, or the rule
-// that the credential broke. It never fetches anything, never reads a clock, and
-// never puts a credential into a message.
+// keys from memory and the time; out go an Identity, or the rule that the
+// credential broke. It never fetches anything, never reads a clock, and never
+// puts any part of a credential into a message.
 package authn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/policy"
+)
 
 // A KeySource gives the public keys of issuers from memory: *rsa.PublicKey,
 // *ecdsa.PublicKey or ed25519.PublicKey. As long as a key set keeps a key, the
-// same pointer comes back. kid "" asks for the only key that fits alg.
+// same key comes back; a token that another key verified is verified again.
+// kid "" asks for the only key that fits alg. Key is called on each request: it
+// must be fast and safe for concurrent use.
 type KeySource interface {
 	Key(issuer, kid, alg string) (key any, ok bool)
 }
 
-// A Cache holds verified tokens.
-type Cache struct{}
+// An Identity is what a credential proved. It is shared and must not be changed.
+type Identity struct {
+	Principal sallyport.Principal
+	Name      string // Principal.String(), to count by
+	Scopes    []string
+}
+
+// Has reports whether every scope is among the identity's.
+func (id *Identity) Has(scopes []string) bool {
+	for _, s := range scopes {
+		if !slices.Contains(id.Scopes, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// Rules that a credential can break.
+const (
+	RuleMissing    = "credentials.missing"
+	RuleSeveral    = "credentials.several"
+	RuleScheme     = "credentials.scheme"
+	RuleFailures   = "credentials.failures"
+	RuleMalformed  = "token.malformed"
+	RuleTooLong    = "token.too-long"
+	RuleAlgorithm  = "token.algorithm"
+	RuleType       = "token.type"
+	RuleHeader     = "token.header"
+	RuleIssuer     = "token.issuer"
+	RuleAudience   = "token.audience"
+	RuleExpired    = "token.expired"
+	RuleNotYet     = "token.not-yet-valid"
+	RuleClaims     = "token.claims"
+	RuleBound      = "token.bound"
+	RuleKey        = "token.key-unknown"
+	RuleSignature  = "token.signature"
+	RuleKeyUnknown = "key.unknown"
+	RuleKeyExpired = "key.expired"
+)
+
+// Describe says a rule in words for people.
+func Describe(rule string) string { return descriptions[rule] }
+
+var descriptions = map[string]string{
+	RuleMissing:    "no credential was presented",
+	RuleSeveral:    "more than one credential was presented",
+	RuleScheme:     "the Authorization header is not of the form Bearer <token>",
+	RuleFailures:   "too many credentials of this client failed",
+	RuleMalformed:  "not a token of three base64url parts with strict JSON in them (RFC 7515, RFC 7519)",
+	RuleTooLong:    "the credential is too long",
+	RuleAlgorithm:  "the token's algorithm is not one allowed for its issuer",
+	RuleType:       "the token's typ is not one allowed for its issuer",
+	RuleHeader:     "the token's header demands or carries what is not accepted (crit, zip, cty, embedded or linked keys)",
+	RuleIssuer:     "the token's issuer is not one configured for this API",
+	RuleAudience:   "the token was made for another audience",
+	RuleExpired:    "the token has expired",
+	RuleNotYet:     "the token is not valid yet",
+	RuleClaims:     "a claim is missing or has the wrong type",
+	RuleBound:      "the token is bound to a key of its holder and was presented as a bearer token",
+	RuleKey:        "the issuer has no key that fits the token's header",
+	RuleSignature:  "the token's signature does not verify",
+	RuleKeyUnknown: "the API key is not known",
+	RuleKeyExpired: "the API key has expired",
+}
+
+const (
+	maxToken = 8 << 10
+	maxKey   = 256
+	maxKeyID = 256
+)
+
+// A Verifier checks credentials against the demands of one API. It is immutable
+// and safe for concurrent use.
+type Verifier struct {
+	issuers []issuer
+	skew    int64 // seconds
+	source  KeySource
+	cache   *Cache
+
+	keys map[[32]byte]*apiKey // by digest
+	mac  *hmacKey             // nil when the digests are plain
+	sums bool                 // plain digests are among keys
+}
+
+type issuer struct {
+	name, audience string
+	algorithms     []string
+	types          []string
+}
+
+// defaultTypes are the typ headers of access tokens and of tokens that do not say.
+var defaultTypes = []string{"", "JWT", "at+jwt", "application/at+jwt"}
+
+// New compiles what a demands. source and cache may be nil only when a names no issuer.
+func New(a policy.Auth, source KeySource, cache *Cache) (*Verifier, error) {
+	v := &Verifier{source: source, cache: cache, skew: int64(time.Minute / time.Second), keys: map[[32]byte]*apiKey{}}
+	if a.Skew > 0 {
+		v.skew = int64(a.Skew / time.Second)
+	}
+	if len(a.OIDC) > 0 && source == nil {
+		return nil, fmt.Errorf("issuers are configured, but there is no source of their keys")
+	}
+	if v.cache == nil {
+		v.cache = NewCache(0)
+	}
+	for _, o := range a.OIDC {
+		i := issuer{name: o.Issuer, audience: o.Audience, algorithms: o.Algorithms, types: defaultTypes}
+		if len(i.algorithms) == 0 {
+			i.algorithms = policy.Algorithms()
+		}
+		if len(o.Types) > 0 {
+			i.types = o.Types
+		}
+		v.issuers = append(v.issuers, i)
+	}
+	if a.Pepper != "" {
+		v.mac = newHMACKey([]byte(a.Pepper))
+	}
+	for _, k := range a.Keys {
+		keyed, sum, err := k.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", k.ID, err)
+		}
+		if keyed && v.mac == nil {
+			return nil, fmt.Errorf("key %s: its hash needs a pepper", k.ID)
+		}
+		v.sums = v.sums || !keyed
+		v.keys[sum] = newAPIKey(k, keyed)
+	}
+	return v, nil
+}
+
+// Tokens and Keys report which kinds of credential are accepted at all.
+func (v *Verifier) Tokens() bool { return len(v.issuers) > 0 }
+
+// Keys reports whether API keys are accepted.
+func (v *Verifier) Keys() bool { return len(v.keys) > 0 }
+
+func (v *Verifier) issuer(name string) *issuer {
+	for i := range v.issuers {
+		if v.issuers[i].name == name {
+			return &v.issuers[i]
+		}
+	}
+	return nil
+}
+
+func (i *issuer) acceptsType(typ string) bool {
+	for _, t := range i.types {
+		if strings.EqualFold(t, typ) {
+			return true
+		}
+	}
+	return false
+}
+
+// Cached looks a token up among those verified before. found false says nothing
+// about the token; else rule is "" or what it breaks now.
+func (v *Verifier) Cached(token string, now time.Time) (id *Identity, rule string, found bool) {
+	e := v.cache.get(token)
+	if e == nil {
+		return nil, "", false
+	}
+	if rule := v.demand(&e.claims, now.Unix()); rule != "" {
+		if rule == RuleExpired {
+			v.cache.drop(e)
+		}
+		return nil, rule, true
+	}
+	if key, ok := v.source.Key(e.claims.issuer, e.claims.kid, e.claims.alg); !ok || !sameKey(key, e.key) {
+		v.cache.drop(e)
+		return nil, "", false
+	}
+	return &e.id, "", true
+}
+
+// demand checks everything but the signature against what this API demands.
+func (v *Verifier) demand(c *claims, now int64) string {
+	i := v.issuer(c.issuer)
+	switch {
+	case i == nil:
+		return RuleIssuer
+	case !slices.Contains(i.algorithms, c.alg):
+		return RuleAlgorithm
+	case !i.acceptsType(c.typ):
+		return RuleType
+	case !slices.Contains(c.audience, i.audience):
+		return RuleAudience
+	case now >= c.expires+v.skew:
+		return RuleExpired
+	case c.notBefore > now+v.skew || c.issued > now+v.skew:
+		return RuleNotYet
+	}
+	return ""
+}
+
+// Open reads a token into s and checks all that needs no key, cheapest first.
+func (v *Verifier) Open(token string, s *Scratch, now time.Time) (rule string) {
+	if rule := s.read(token); rule != "" {
+		return rule
+	}
+	return v.demand(&s.claims, now.Unix())
+}
+
+// Prove verifies the signature of the token that Open has read into s. When the
+// key is not in memory the rule is RuleKey and issuer and kid name it.
+func (v *Verifier) Prove(s *Scratch, now time.Time) (id *Identity, rule string) {
+	c := &s.claims
+	key, ok := v.source.Key(c.issuer, c.kid, c.alg)
+	if !ok {
+		return nil, RuleKey
+	}
+	if !verify(c.alg, key, s.signed, s.signature) {
+		return nil, RuleSignature
+	}
+	return v.cache.put(s, key, now.Unix()), ""
+}

@@ -1,0 +1,275 @@
+package authn
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/spec/jsondoc"
+)
+
+// claims is what a token says, as far as anybody here looks at it.
+type claims struct {
+	alg, typ, kid              string
+	issuer, subject, client    string
+	audience, scopes           []string
+	expires, notBefore, issued int64
+}
+
+// A Scratch holds one token while it is read. The zero value is ready; it is
+// reused and belongs to one goroutine.
+type Scratch struct {
+	token     string
+	signed    []byte // of the token itself
+	signature []byte
+	claims    claims
+
+	doc  jsondoc.Doc
+	text []byte // decoded header, then payload
+	key  []byte
+}
+
+// Issuer and KeyID name the key that the token read last was signed by.
+func (s *Scratch) Issuer() string { return s.claims.issuer }
+
+// KeyID is the token's kid.
+func (s *Scratch) KeyID() string { return s.claims.kid }
+
+var tokenLimits = jsondoc.Limits{Bytes: maxToken, Depth: 8, Nodes: 512, Members: 256, StringBytes: maxToken}
+
+// encoding is base64url without padding; trailing bits must be zero, so that no
+// two texts stand for one signature.
+var encoding = base64.RawURLEncoding.Strict()
+
+// read takes a compact JWS (RFC 7515, section 7.1) apart. Rules are checked in
+// the order of their cost, and nothing of the token is believed.
+func (s *Scratch) read(token string) string {
+	s.token, s.claims, s.signed, s.signature = "", claims{}, nil, nil
+	if len(token) > maxToken {
+		return RuleTooLong
+	}
+	first, last, ok := split(token)
+	if !ok {
+		return RuleMalformed
+	}
+	s.text = grow(s.text, len(token))
+	n, err := encoding.Decode(s.text, bytesOf(token[:first]))
+	if err != nil {
+		return RuleMalformed
+	}
+	if rule := s.readHeader(s.text[:n]); rule != "" {
+		return rule
+	}
+	if n, err = encoding.Decode(s.text, bytesOf(token[first+1:last])); err != nil {
+		return RuleMalformed
+	}
+	if rule := s.readPayload(s.text[:n]); rule != "" {
+		return rule
+	}
+	s.signature = grow(s.signature, encoding.DecodedLen(len(token)-last-1))
+	if n, err = encoding.Decode(s.signature, bytesOf(token[last+1:])); err != nil || n == 0 {
+		return RuleMalformed
+	}
+	s.token, s.signed, s.signature = token, bytesOf(token[:last]), s.signature[:n]
+	return ""
+}
+
+// split finds the two dots of a token; every other byte must be of the base64url
+// alphabet (Go's decoder would skip line ends).
+func split(token string) (first, last int, ok bool) {
+	dots := 0
+	for i := range len(token) {
+		switch c := token[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_':
+		case c == '.':
+			if dots++; dots == 1 {
+				first = i
+			}
+			last = i
+		default:
+			return 0, 0, false
+		}
+	}
+	return first, last, dots == 2 && first > 0 && last > first+1 && last < len(token)-1
+}
+
+// members calls f for each member of the object in text; f gives the rule that
+// the member breaks. Duplicate members and anything but an object are refused.
+func (s *Scratch) members(text []byte, f func(key string, i int) string) string {
+	if err := s.doc.Parse(text, tokenLimits); err != nil || s.doc.Nodes[0].Kind != jsondoc.Object {
+		return RuleMalformed
+	}
+	for i := int32(1); i < s.doc.Nodes[0].Next; i = s.doc.Nodes[i].Next {
+		s.key = grow(s.key, int(s.doc.Nodes[i].KeyEnd-s.doc.Nodes[i].KeyStart))
+		if rule := f(string(s.doc.Key(int(i), s.key)), int(i)); rule != "" {
+			return rule
+		}
+	}
+	return ""
+}
+
+func (s *Scratch) readHeader(text []byte) string {
+	c := &s.claims
+	rule := s.members(text, func(key string, i int) string {
+		switch key {
+		case "alg":
+			return s.str(i, &c.alg, RuleMalformed)
+		case "typ":
+			return s.str(i, &c.typ, RuleMalformed)
+		case "kid":
+			return s.str(i, &c.kid, RuleMalformed)
+		case "crit", "b64", "zip", "cty", "enc", "jwk", "jku", "x5u", "x5c":
+			return RuleHeader
+		}
+		return ""
+	})
+	switch {
+	case rule != "":
+		return rule
+	case !asymmetric(c.alg):
+		return RuleAlgorithm
+	case len(c.kid) > maxKeyID:
+		return RuleHeader
+	}
+	return ""
+}
+
+func (s *Scratch) readPayload(text []byte) string {
+	c := &s.claims
+	var expires, scope, scp, azp bool
+	var other string
+	rule := s.members(text, func(key string, i int) string {
+		switch key {
+		case "iss":
+			return s.str(i, &c.issuer, RuleClaims)
+		case "sub":
+			return s.str(i, &c.subject, RuleClaims)
+		case "aud":
+			return s.list(i, &c.audience)
+		case "exp":
+			expires = true
+			return s.instant(i, &c.expires)
+		case "nbf":
+			return s.instant(i, &c.notBefore)
+		case "iat":
+			return s.instant(i, &c.issued)
+		case "scope":
+			scope = true
+			return s.words(i, &c.scopes)
+		case "scp":
+			scp = true
+			return s.words(i, &c.scopes)
+		case "client_id":
+			return s.str(i, &c.client, RuleClaims)
+		case "azp":
+			azp = true
+			return s.str(i, &other, RuleClaims)
+		case "cnf":
+			return RuleBound
+		}
+		return ""
+	})
+	if rule != "" {
+		return rule
+	}
+	if c.client == "" && azp {
+		c.client = other
+	}
+	if c.subject == "" {
+		c.subject = c.client
+	}
+	if c.issuer == "" {
+		return RuleIssuer
+	}
+	if len(c.audience) == 0 {
+		return RuleAudience
+	}
+	if !expires || c.subject == "" || scope && scp {
+		return RuleClaims
+	}
+	return ""
+}
+
+func (s *Scratch) str(i int, to *string, broken string) string {
+	if s.doc.Nodes[i].Kind != jsondoc.String {
+		return broken
+	}
+	*to = s.textOf(i)
+	return ""
+}
+
+func (s *Scratch) textOf(i int) string {
+	n := &s.doc.Nodes[i]
+	s.key = grow(s.key, int(n.End-n.Start))
+	return string(s.doc.Text(i, s.key))
+}
+
+// list reads a string or an array of strings (RFC 7519, section 4.1.3).
+func (s *Scratch) list(i int, to *[]string) string {
+	n := &s.doc.Nodes[i]
+	switch n.Kind {
+	case jsondoc.String:
+		*to = append(*to, s.textOf(i))
+		return ""
+	case jsondoc.Array:
+		for k := int32(i) + 1; k < n.Next; k = s.doc.Nodes[k].Next {
+			if s.doc.Nodes[k].Kind != jsondoc.String {
+				return RuleClaims
+			}
+			*to = append(*to, s.textOf(int(k)))
+		}
+		return ""
+	}
+	return RuleClaims
+}
+
+// words reads scopes: one string with spaces (RFC 8693, section 4.2) or an array.
+func (s *Scratch) words(i int, to *[]string) string {
+	if s.doc.Nodes[i].Kind != jsondoc.String {
+		return s.list(i, to)
+	}
+	*to = append(*to, strings.Fields(s.textOf(i))...)
+	return ""
+}
+
+// instant reads a NumericDate (RFC 7519, section 2), which may have a fraction.
+func (s *Scratch) instant(i int, to *int64) string {
+	if s.doc.Nodes[i].Kind != jsondoc.Number {
+		return RuleClaims
+	}
+	f, err := strconv.ParseFloat(string(s.doc.Raw(i)), 64)
+	if err != nil || !(f >= 0 && f < 1<<40) {
+		return RuleClaims
+	}
+	*to = int64(f)
+	return ""
+}
+
+func (s *Scratch) identity() Identity {
+	c := &s.claims
+	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client}
+	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes}
+}
+
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		b = make([]byte, max(n, 256))
+	}
+	return b[:n]
+}
+
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// Bearer takes the token out of an Authorization header (RFC 6750, section 2.1):
+// the scheme in any case, one or more spaces, the token and nothing else.
+func Bearer(header string) (token string, ok bool) {
+	const scheme = "bearer "
+	if len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		return "", false
+	}
+	token = strings.TrimLeft(header[len(scheme):], " ")
+	return token, token != "" && !bytes.ContainsAny(bytesOf(token), " \t,")
+}
