@@ -1,0 +1,4 @@
+-- +goose Up
+CREATE TABLE thing (id INTEGER PRIMARY KEY, at BIGINT NOT NULL, size BIGINT NOT NULL, name TEXT NOT NULL);
+CREATE INDEX thing_at ON thing (at);
+CREATE TABLE thing_cursor (name TEXT PRIMARY KEY, seq BIGINT NOT NULL, at BIGINT NOT NULL);
