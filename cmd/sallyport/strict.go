@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -57,27 +56,32 @@ const maxConfigBytes = 4 << 20
 
 // decodeStrict fills v, a pointer to a struct, from YAML. It collects every
 // unknown key, wrong type and duplicate key instead of stopping at the first.
-func decodeStrict(file string, data []byte, v any) error {
+func decodeStrict(file string, data []byte, v any) (*yaml.Node, error) {
 	m := &mistakes{File: file}
 	if len(data) > maxConfigBytes {
-		return fmt.Errorf("%s: larger than %d MiB; a configuration is a page or two", file, maxConfigBytes>>20)
+		return nil, fmt.Errorf("%s: larger than %d MiB; a configuration is a page or two", file, maxConfigBytes>>20)
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		var le interface{ Unwrap() []error }
-		if errors.As(err, &le) {
-			for _, e := range le.Unwrap() {
-				m.List = append(m.List, mistake{1, 1, e.Error()})
-			}
-			return m
-		}
-		return fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if len(doc.Content) == 0 {
-		return fmt.Errorf("%s: empty; `sallyport config schema` lists the settings and examples/ has files to start from", file)
+		return nil, fmt.Errorf("%s: empty; `sallyport config schema` lists the settings and examples/ has files to start from", file)
 	}
 	m.decode(doc.Content[0], reflect.ValueOf(v).Elem(), "")
-	return m.err()
+	return doc.Content[0], m.err()
+}
+
+func valueOf(pointer any) reflect.Value { return reflect.ValueOf(pointer).Elem() }
+
+func schemaOf(v any) map[string]any { return jsonSchema(reflect.TypeOf(v)) }
+
+// parseTime reads a date, meaning its end in UTC, or an RFC 3339 time.
+func parseTime(s string) (time.Time, error) {
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t.Add(24*time.Hour - time.Second), nil
+	}
+	return time.Parse(time.RFC3339, s)
 }
 
 var durationType = reflect.TypeFor[time.Duration]()
@@ -96,6 +100,13 @@ func (m *mistakes) decode(n *yaml.Node, v reflect.Value, path string) {
 		switch x := v.Addr().Interface().(type) {
 		case variant:
 			x.fromNode(n, m)
+			return
+		case *time.Time:
+			if t, err := parseTime(n.Value); err != nil {
+				m.add(n, "%s: want a date such as 2027-03-31 or 2027-03-31T12:00:00Z, found %q", here(path), n.Value)
+			} else {
+				*x = t
+			}
 			return
 		case encoding.TextUnmarshaler:
 			if n.Kind != yaml.ScalarNode {
@@ -116,6 +127,9 @@ func (m *mistakes) decode(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Struct:
 		m.decodeStruct(n, v, path)
 	case reflect.Slice:
+		if n.Kind == yaml.MappingNode && v.Type().Elem().Kind() == reflect.Struct {
+			n = &yaml.Node{Kind: yaml.SequenceNode, Line: n.Line, Column: n.Column, Content: []*yaml.Node{n}} // one entry needs no list
+		}
 		if n.Kind != yaml.SequenceNode {
 			m.add(n, "%s: want a list, found %s", here(path), kindOf(n))
 			return
@@ -306,6 +320,8 @@ func jsonSchema(t reflect.Type) map[string]any {
 	switch x := reflect.New(t).Interface().(type) {
 	case variant:
 		return x.schema()
+	case *time.Time:
+		return map[string]any{"type": "string", "description": "A date, or an RFC 3339 time."}
 	case encoding.TextUnmarshaler:
 		return map[string]any{"type": []string{"string", "number"}}
 	}
@@ -336,7 +352,12 @@ func jsonSchema(t reflect.Type) map[string]any {
 		}
 		return out
 	case t.Kind() == reflect.Slice:
-		return map[string]any{"type": "array", "items": jsonSchema(t.Elem())}
+		item := jsonSchema(t.Elem())
+		list := map[string]any{"type": "array", "items": item}
+		if t.Elem().Kind() == reflect.Struct && item["type"] == "object" {
+			return map[string]any{"oneOf": []any{list, item}}
+		}
+		return list
 	case t.Kind() == reflect.Map:
 		return map[string]any{"type": "object", "additionalProperties": jsonSchema(t.Elem())}
 	case t.Kind() == reflect.Bool:

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"sallyport.dev"
+	"sallyport.dev/gateway"
+	"sallyport.dev/guard"
+	"sallyport.dev/guard/authn"
+	"sallyport.dev/guard/inspect"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+// A compiled configuration is what takes the place of the one in force, whole.
+type compiled struct {
+	*config
+	program *guard.Program
+	name    string // of the program
+	apis    []guard.API
+	pools   []gateway.API
+	issuers []string
+}
+
+// lasting are the parts of the guard that outlive one program: counters go on
+// and verified tokens stay known when a change is taken over.
+type lasting struct {
+	keys     guard.KeySource
+	counters guard.Counters
+	tokens   *authn.Cache
+	inspect  *inspect.Engine
+}
+
+// compile loads the specifications and makes the program. Its error lists every
+// mistake of all APIs; what was in force is untouched.
+func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
+	out := &compiled{config: c}
+	m := &mistakes{File: c.file}
+	var specs []string // mistakes of the specifications, with their own files
+	for i := range c.APIs {
+		a := &c.APIs[i]
+		api, errs := c.guarded(ctx, a, fmt.Sprintf("apis[%d]", i), m)
+		specs = append(specs, errs...)
+		out.apis = append(out.apis, api)
+		out.pools = append(out.pools, pool(a))
+		for _, o := range a.Auth.OIDC {
+			out.issuers = append(out.issuers, o.Issuer)
+		}
+	}
+	slices.Sort(out.issuers)
+	out.issuers = slices.Compact(out.issuers)
+	if len(specs) > 0 || len(m.List) > 0 {
+		all := specs
+		if err := m.err(); err != nil {
+			all = append([]string{err.Error()}, all...)
+		}
+		return nil, fmt.Errorf("%w", &refused{strings.Join(all, "\n")})
+	}
+	out.name = c.fingerprint(out.apis)
+	var err error
+	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Inspect: l.inspect})
+	if err != nil {
+		return nil, &refused{err.Error()}
+	}
+	return out, nil
+}
+
+// refused is a configuration that cannot be taken over, with every reason.
+type refused struct{ reasons string }
+
+func (r *refused) Error() string        { return r.reasons }
+func (r *refused) Is(target error) bool { return target == errConfig }
+
+// guarded is one API as the guard wants it.
+func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mistakes) (guard.API, []string) {
+	api := guard.API{API: sallyport.API{Name: a.Name, Path: a.Match.Path, Owner: sallyport.Owner(a.Owner), Department: a.Department, Exposure: a.Exposure}, Policy: a.API}
+	for _, h := range a.Match.Host {
+		api.Hosts = append(api.Hosts, strings.ToLower(h))
+	}
+	var errs []string
+	var known []sallyport.Operation
+	if len(a.Spec) > 0 {
+		var sources []spec.Source
+		for _, s := range a.Spec {
+			sources = append(sources, spec.Source{Path: s})
+		}
+		set, err := spec.Load(ctx, sources, spec.Options{})
+		if err != nil {
+			errs = append(errs, fmt.Sprintf("API %s: %v", a.Name, err))
+		} else {
+			api.Spec = set
+			known = operations(a.Name, set)
+		}
+	}
+	for _, x := range a.API.Check(known) {
+		p := path + "." + x.Path
+		m.add(c.at(p), "%s: %s", p, x.Text)
+	}
+	if a.Auth.Pepper != "" {
+		pepper, err := c.secret(a.Auth.Pepper)
+		if err != nil {
+			m.add(c.at(path+".auth.key_pepper"), "%s.auth.key_pepper: %v", path, err)
+		}
+		api.Policy.Auth.Pepper = pepper
+	}
+	return api, errs
+}
+
+func operations(api string, set *spec.Set) []sallyport.Operation {
+	var out []sallyport.Operation
+	for _, o := range set.Operations() {
+		out = append(out, sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true})
+	}
+	return out
+}
+
+func pool(a *apiConfig) gateway.API {
+	p := gateway.API{Name: a.Name, Health: gateway.Health{Path: a.Health.Path, Interval: a.Health.Interval, Timeout: a.Health.Timeout,
+		Failures: a.Health.Failures, Recovered: a.Health.Recovered, SlowStart: a.Health.SlowStart}}
+	for _, u := range a.Upstreams {
+		p.Upstreams = append(p.Upstreams, gateway.Upstream{URL: u.URL, DNS: u.DNS, Scheme: u.Scheme, Refresh: u.Refresh, Protocol: u.Protocol,
+			Host: u.Host, CA: u.CA, Name: u.Name, MaxConns: u.MaxConns})
+	}
+	return p
+}
+
+// fingerprint names a program: twelve digits that change when the configuration
+// or an operation of a specification does.
+func (c *config) fingerprint(apis []guard.API) string {
+	h := sha256.New()
+	if b, err := os.ReadFile(c.file); err == nil {
+		h.Write(b)
+	}
+	for _, a := range c.APIs {
+		for _, s := range a.Spec {
+			if b, err := os.ReadFile(s); err == nil {
+				h.Write(b)
+			}
+		}
+	}
+	for _, a := range apis {
+		if a.Spec == nil {
+			continue
+		}
+		for _, o := range a.Spec.Operations() {
+			fmt.Fprintln(h, a.Name, o.Method, o.Template)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+type checkCmd struct {
+	File string `arg:"" optional:"" default:"sallyport.yaml" help:"Configuration file."`
+}
+
+// Run checks all that can be checked without starting anything.
+func (k checkCmd) Run(ctx context.Context, s streams) error {
+	c, err := readConfig(k.File)
+	if err != nil {
+		return err
+	}
+	out, err := compile(ctx, c, lasting{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s: good, %d APIs\n", k.File, len(out.apis))
+	for _, a := range out.apis {
+		n := 0
+		if a.Spec != nil {
+			n = len(a.Spec.Operations())
+		}
+		fmt.Fprintf(s.out, "  %-24s %4d operations declared, mode %s\n", a.Name, n, orObserve(a.Policy))
+	}
+	return nil
+}
+
+func orObserve(p policy.API) sallyport.Mode {
+	if p.Mode == "" {
+		return sallyport.Observe
+	}
+	return p.Mode
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sallyport.dev"
+	"sallyport.dev/console"
+	"sallyport.dev/guard"
+	"sallyport.dev/identity"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+// providers passes on to the identity providers of the configuration in force;
+// a change of issuers starts a new set beside the old one.
+type providers struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	list []string
+	end  context.CancelFunc
+	now  atomic.Pointer[identity.Providers]
+}
+
+func (p *providers) swap(ctx context.Context, issuers []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now.Load() != nil && slices.Equal(p.list, issuers) {
+		return
+	}
+	next := &identity.Providers{Issuers: issuers, Log: p.log}
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		if err := next.Run(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("identity providers", "error", err)
+		}
+	}()
+	p.now.Store(next)
+	if p.end != nil {
+		p.end()
+	}
+	p.list, p.end = slices.Clone(issuers), end
+}
+
+// Key gives a provider's key from memory.
+func (p *providers) Key(issuer, kid, alg string) (any, bool) {
+	if now := p.now.Load(); now != nil {
+		return now.Key(issuer, kid, alg)
+	}
+	return nil, false
+}
+
+// Resolve fetches a key that is not in memory.
+func (p *providers) Resolve(ctx context.Context, issuer, kid string) error {
+	if now := p.now.Load(); now != nil {
+		return now.Resolve(ctx, issuer, kid)
+	}
+	return sallyport.Errorf(sallyport.Unavailable, "identity providers are not running")
+}
+
+func (p *providers) Status() []identity.Status {
+	if now := p.now.Load(); now != nil {
+		return now.Status()
+	}
+	return nil
+}
+
+// Instances lists the instances of all pools.
+func (e *engine) Instances() []sallyport.Instance {
+	if e.gateway == nil {
+		return nil
+	}
+	return e.gateway.Instances()
+}
+
+// Programs lists what is in force at each door.
+func (e *engine) Programs() []console.Program {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []console.Program
+	if e.current != nil {
+		out = append(out, describe(e.current, "gateway", e.since, e.failed, e.tried))
+	}
+	if e.desk != nil {
+		out = append(out, describe(e.desk, "console", e.started, "", time.Time{}))
+	}
+	return out
+}
+
+func describe(c *compiled, door string, since time.Time, failed string, tried time.Time) console.Program {
+	p := console.Program{Name: c.name, Door: door, Since: since, Failed: failed, At: tried}
+	for _, a := range c.apis {
+		x := console.ProgramAPI{Name: a.Name, Mode: orObserve(a.Policy)}
+		if a.Spec != nil {
+			x.Operations = len(a.Spec.Operations())
+		}
+		for _, ex := range a.Policy.Exceptions {
+			if ex.Expires.After(time.Now()) {
+				x.Exceptions++
+			}
+		}
+		p.APIs = append(p.APIs, x)
+	}
+	return p
+}
+
+// Providers lists the identity providers.
+func (e *engine) Providers() []console.Provider {
+	var out []console.Provider
+	for _, s := range e.keys.Status() {
+		out = append(out, console.Provider{Issuer: s.Issuer, Keys: len(s.Keys), Refreshed: s.Fetched, Failing: s.Error})
+	}
+	return out
+}
+
+// guardConsole compiles the program that guards our own management API with its
+// own OpenAPI document. The pages beside it are no operations of the API; the
+// console answers for those itself.
+func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, error) {
+	set, err := spec.Load(ctx, []spec.Source{{Path: "console.openapi.json", Data: document}}, spec.Options{})
+	if err != nil {
+		return nil, err
+	}
+	own := guard.API{API: sallyport.API{Name: "console", Path: "/api/v1", Owner: sallyport.Owner{Team: "sallyport"}, Exposure: sallyport.Internal}, Spec: set,
+		Policy: policy.API{Mode: sallyport.Enforce, Shadow: policy.Refuse, Undocumented: policy.Refuse,
+			Auth:   policy.Auth{Anonymous: policy.Always}, // sessions are the console's own affair
+			Checks: map[sallyport.Stage]sallyport.Mode{sallyport.StageAuthenticate: sallyport.Off, sallyport.StageAuthorise: sallyport.Off},
+			Limits: []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
+	pages := guard.API{API: sallyport.API{Name: "console-pages"}, Policy: policy.API{Mode: sallyport.Enforce,
+		Limits: []policy.Limit{{Rate: policy.Rate{Count: 3000, Window: time.Minute}, Per: policy.PerClient}}}}
+	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own, pages}}
+	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Counters: l.counters, Inspect: l.inspect})
+	return out, err
+}
+
+// metrics adds /metrics (Prometheus) and /healthz to the console's address, for
+// callers on loopback; everything else goes to next.
+func (e *engine) metrics(next http.Handler) http.Handler {
+	reg := prometheus.NewRegistry()
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sallyport_" + name, Help: help}, f))
+	}
+	counter := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sallyport_" + name, Help: help}, f))
+	}
+	counts := func() float64 { return float64(e.recorder.Counters().Recorded) }
+	counter("exchanges_recorded_total", "Exchanges handed to the recorder.", counts)
+	counter("exchanges_acknowledged_total", "Exchanges that the event stream has acknowledged.", func() float64 { return float64(e.recorder.Counters().Acked) })
+	counter("exchanges_lost_total", "Exchanges published and never acknowledged.", func() float64 { return float64(e.recorder.Counters().Lost) })
+	counter("exchanges_dropped_total", "Exchanges dropped before they were published.", func() float64 {
+		n := uint64(0)
+		for _, v := range e.recorder.Counters().Dropped {
+			n += v
+		}
+		return float64(n)
+	})
+	gauge("exchanges_queued", "Exchanges waiting to be published.", func() float64 { return float64(e.recorder.Counters().Queued) })
+	gauge("instances_routable", "Instances that are admitted and healthy.", func() float64 {
+		n := 0
+		for _, i := range e.Instances() {
+			if i.Admission == sallyport.Admitted && i.Healthy {
+				n++
+			}
+		}
+		return float64(n)
+	})
+	if e.gateway != nil {
+		for _, c := range e.gateway.Collectors() {
+			reg.MustRegister(c)
+		}
+	}
+	prom := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	mux := http.NewServeMux()
+	mux.Handle("/", next)
+	mux.Handle("GET /metrics", localOnly(prom))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	return mux
+}
+
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err != nil || !loopback(host) {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

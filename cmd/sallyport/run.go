@@ -1,0 +1,466 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/console"
+	"sallyport.dev/discovery"
+	"sallyport.dev/gateway"
+	"sallyport.dev/guard"
+	"sallyport.dev/guard/authn"
+	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/limit"
+	"sallyport.dev/inventory"
+	"sallyport.dev/observe"
+	"sallyport.dev/store"
+)
+
+type runCmd struct {
+	Config string `short:"c" default:"sallyport.yaml" help:"Configuration file."`
+}
+
+// An engine is one running process: what cmd wires together.
+type engine struct {
+	log     *slog.Logger
+	out     io.Writer
+	started time.Time
+
+	cfg      *config
+	store    *store.Store
+	keys     *providers
+	lasting  lasting
+	recorder *observe.Recorder
+	gateway  *gateway.Gateway
+
+	journal   *observe.Journal
+	inventory *inventory.Inventory
+	discovery *discovery.Discovery
+	console   *console.Console
+
+	mu      sync.Mutex
+	current *compiled
+	since   time.Time
+	failed  string // why the newest change was refused
+	tried   time.Time
+	desk    *compiled // guards the console
+}
+
+// Run starts everything, says where it is, and stays until it is interrupted or
+// a part fails.
+func (r runCmd) Run(ctx context.Context, s streams) error {
+	cfg, err := readConfig(r.Config)
+	if err != nil {
+		return err
+	}
+	e := &engine{cfg: cfg, out: s.out, started: time.Now(), log: newLog(cfg.Log, s.errs)}
+	return e.run(ctx)
+}
+
+func newLog(level string, w io.Writer) *slog.Logger {
+	var l slog.Level
+	if level != "" {
+		_ = l.UnmarshalText([]byte(level)) // checked with the configuration
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}
+
+func (e *engine) run(ctx context.Context) error {
+	engine, err := inspect.New(inspect.Options{})
+	if err != nil {
+		return fmt.Errorf("start inspection: %w", err)
+	}
+	e.keys = &providers{log: e.log}
+	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(limit.Options{}), tokens: authn.NewCache(0), inspect: engine}
+	// Everything wrong with the configuration is said before a file is touched.
+	first, err := compile(ctx, e.cfg, e.lasting)
+	if err != nil {
+		return err
+	}
+	if err := e.open(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err := e.store.Close(); err != nil {
+			e.log.Error("close the store", "error", err)
+		}
+	}()
+
+	// Two lifetimes: doors end first, so that what they record is still taken.
+	behind, endBehind := context.WithCancel(context.WithoutCancel(ctx))
+	defer endBehind()
+	doors, endDoors := context.WithCancel(ctx)
+	defer endDoors()
+	failures := make(chan error, 16)
+	var back, front sync.WaitGroup
+	start := func(wg *sync.WaitGroup, ctx context.Context, what string, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				failures <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+	}
+
+	e.keys.swap(behind, first.issuers)
+	if e.cfg.has(roleControl) {
+		if err := e.openControl(ctx); err != nil {
+			return err
+		}
+		start(&back, behind, "journal", e.journal.Run)
+		start(&back, behind, "inventory", e.inventory.Run)
+		start(&back, behind, "discovery", e.discovery.Run)
+		start(&back, behind, "console", e.console.Run)
+	}
+	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
+		KeepHeaders: e.cfg.Redact.KeepHeaders, SecretHeaders: e.cfg.Redact.Headers, SecretNames: e.cfg.Redact.Parameters}}); err != nil {
+		return fmt.Errorf("start recording: %w", err)
+	}
+	if e.gateway, err = gateway.New(e.gatewayOptions(first)); err != nil {
+		return fmt.Errorf("start the gateway: %w", err)
+	}
+	e.take(first)
+	if err := e.declare(ctx, first); err != nil {
+		return err
+	}
+	var listeners []*gateway.Listener
+	if e.cfg.has(roleGateway) {
+		ln, err := gateway.Listen(ctx, gateway.Address{Address: e.cfg.Listen.Gateway, Plain: e.cfg.TLS.Off, HTTP3: e.cfg.Listen.HTTP3, PROXY: e.cfg.Listen.PROXY})
+		if err != nil {
+			return fmt.Errorf("listen.gateway: %w", err)
+		}
+		listeners = append(listeners, ln)
+		start(&front, doors, "gateway", func(ctx context.Context) error { return e.gateway.Serve(ctx, listeners...) })
+	}
+	consoleURL := ""
+	if e.cfg.has(roleControl) {
+		if consoleURL, err = e.serveConsole(doors, &front, failures); err != nil {
+			return err
+		}
+	}
+	e.announce(ctx, listeners, consoleURL)
+	start(&front, doors, "watch for changes", e.watch)
+
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(e.out, "stopping: requests in flight end first")
+	case err = <-failures:
+	}
+	endDoors()
+	front.Wait()
+	closing, cancel := context.WithTimeout(behind, 20*time.Second)
+	defer cancel()
+	if cerr := e.recorder.Close(closing); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("record what was in flight: %w", cerr))
+	}
+	e.settle(closing)
+	endBehind()
+	back.Wait()
+	return err
+}
+
+// open makes the data directory, loads the key and opens the store.
+func (e *engine) open(ctx context.Context) error {
+	if err := os.MkdirAll(e.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
+	if err != nil {
+		return err
+	}
+	database, err := e.cfg.secret(e.cfg.Database)
+	if err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	stream, err := e.cfg.secret(e.cfg.Stream)
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	keep := e.cfg.Retention
+	e.store, err = store.Open(ctx, store.Options{Dir: e.cfg.Data, Key: key, DatabaseURL: database, StreamURL: stream, Logger: e.log,
+		MaxAge: keep.Events, MaxBytes: int64(keep.EventBytes), SyncInterval: keep.StreamSync, SyncCommit: keep.DatabaseFsync})
+	return err
+}
+
+func (e *engine) openControl(ctx context.Context) (err error) {
+	keep := e.cfg.Retention
+	if e.journal, err = observe.OpenJournal(ctx, e.store, observe.JournalOptions{MaxAge: keep.Decisions, MaxRows: keep.DecisionRows, SampleOne: keep.SampleOneIn, Logger: e.log}); err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	if e.inventory, err = inventory.Open(ctx, e.store, inventory.Options{MaxAge: keep.Inventory, Logger: e.log}); err != nil {
+		return fmt.Errorf("open the inventory: %w", err)
+	}
+	if e.discovery, err = discovery.Open(ctx, e.store, discovery.Options{Logger: e.log}); err != nil {
+		return fmt.Errorf("open discovery: %w", err)
+	}
+	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
+	if err != nil {
+		return err
+	}
+	b := thisBuild()
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e,
+		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
+		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
+	if err != nil {
+		return fmt.Errorf("open the console: %w", err)
+	}
+	return nil
+}
+
+// recorderOf reads the counters of a recorder that starts after the console.
+type recorderOf struct{ e *engine }
+
+func (r recorderOf) Counters() observe.Counters {
+	if r.e.recorder == nil {
+		return observe.Counters{}
+	}
+	return r.e.recorder.Counters()
+}
+
+func (e *engine) gatewayOptions(first *compiled) gateway.Options {
+	b := e.cfg.Bounds
+	t := gateway.TLS{CertFile: e.cfg.TLS.Cert, KeyFile: e.cfg.TLS.Key, Names: append(e.cfg.TLS.Names, e.cfg.hosts()...), LocalDir: filepath.Join(e.cfg.Data, "tls")}
+	if a := e.cfg.TLS.ACME; a != nil {
+		t.ACME = &gateway.ACME{Email: a.Email, Directory: a.Directory, Agree: a.Agree, Names: t.Names, HTTP: a.HTTP, Dir: filepath.Join(e.cfg.Data, "acme")}
+		if a.Roots != "" {
+			if pem, err := os.ReadFile(a.Roots); err == nil {
+				t.ACME.Roots = x509.NewCertPool()
+				t.ACME.Roots.AppendCertsFromPEM(pem)
+			}
+		}
+	}
+	return gateway.Options{Program: first.program, APIs: first.pools, Recorder: e.recorder, Resolver: e.keys, Log: e.log, TLS: t,
+		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: e.cfg.StripHeaders,
+		Bounds: gateway.Bounds{Target: int(b.Target), Header: int(b.Header), HeaderLines: b.HeaderLines, Body: int64(b.Body), HeadTime: b.HeadTime,
+			BodyIdle: b.BodyIdle, IdleTime: b.IdleTime, AnswerTime: b.AnswerTime, Connections: b.Connections, ClientConnections: b.ClientConnections,
+			Requests: b.Requests, ClientRequests: b.ClientRequests, Buffered: int64(b.Buffered), Drain: b.Drain}}
+}
+
+// take puts a compiled configuration in force at the gateway's door.
+func (e *engine) take(c *compiled) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.current, e.since, e.failed = c, time.Now(), ""
+}
+
+// declare tells the inventory what the specifications say.
+func (e *engine) declare(ctx context.Context, c *compiled) error {
+	if e.inventory == nil {
+		return nil
+	}
+	for _, a := range c.apis {
+		var ops []sallyport.Operation
+		if a.Spec != nil {
+			ops = operations(a.Name, a.Spec)
+		}
+		if err := e.inventory.Declare(ctx, a.API, ops); err != nil {
+			return fmt.Errorf("declare API %s: %w", a.Name, err)
+		}
+		if a.Spec == nil {
+			continue
+		}
+		if err := e.inventory.Describe(ctx, a.Name, contracts(a.Name, a.Spec)); err != nil {
+			return fmt.Errorf("describe API %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+// reload takes a changed configuration over, or refuses it whole and says why.
+func (e *engine) reload(ctx context.Context, why string) {
+	cfg, err := readConfig(e.cfg.file)
+	var next *compiled
+	if err == nil {
+		err = e.restartNeeded(cfg)
+	}
+	if err == nil {
+		next, err = compile(ctx, cfg, e.lasting)
+	}
+	if err == nil {
+		e.keys.swap(ctx, next.issuers)
+		err = e.gateway.SetAPIs(next.pools)
+	}
+	if err != nil {
+		e.mu.Lock()
+		e.failed, e.tried = err.Error(), time.Now()
+		e.mu.Unlock()
+		fmt.Fprintf(e.out, "change refused (%s); program %s stays in force:\n%s\n", why, e.current.name, indent(err.Error()))
+		return
+	}
+	e.gateway.Swap(next.program)
+	e.take(next)
+	if err := e.declare(ctx, next); err != nil {
+		e.log.Error("declare", "error", err)
+	}
+	fmt.Fprintf(e.out, "change taken over (%s): program %s, %s\n", why, next.name, next.summary())
+}
+
+// restartNeeded refuses changes that a running process cannot make.
+func (e *engine) restartNeeded(next *config) error {
+	old := e.cfg
+	for _, s := range []struct {
+		name    string
+		changed bool
+	}{
+		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
+		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert},
+		{"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
+	} {
+		if s.changed {
+			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)
+		}
+	}
+	return nil
+}
+
+func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
+
+func (c *compiled) summary() string {
+	n := 0
+	for _, a := range c.apis {
+		if a.Spec != nil {
+			n += len(a.Spec.Operations())
+		}
+	}
+	return fmt.Sprintf("%d APIs, %d operations declared", len(c.apis), n)
+}
+
+// announce says where everything is.
+func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, consoleURL string) {
+	scheme := "https"
+	if e.cfg.TLS.Off {
+		scheme = "http"
+	}
+	for _, l := range listeners {
+		fmt.Fprintf(e.out, "gateway  %s://%s  program %s: %s\n", scheme, l.Addr(), e.current.name, e.current.summary())
+	}
+	if consoleURL != "" {
+		fmt.Fprintf(e.out, "console  %s\n", consoleURL)
+		if path, err := e.console.Setup(ctx); err != nil {
+			e.log.Error("make a setup link", "error", err)
+		} else if path != "" {
+			fmt.Fprintf(e.out, "         first administrator, within the hour: %s%s\n", consoleURL, path)
+		}
+	}
+	if ca := filepath.Join(e.cfg.Data, "tls", "ca.pem"); !e.cfg.TLS.Off && e.cfg.TLS.Cert == "" && e.cfg.TLS.ACME == nil {
+		fmt.Fprintf(e.out, "local CA %s\n", ca)
+	}
+}
+
+// serveConsole guards the console with our own guard and our own document.
+func (e *engine) serveConsole(ctx context.Context, wg *sync.WaitGroup, failures chan<- error) (string, error) {
+	desk, err := guardConsole(ctx, e.console.Document(), e.lasting)
+	if err != nil {
+		return "", fmt.Errorf("guard the console: %w", err)
+	}
+	e.mu.Lock()
+	e.desk = desk
+	e.mu.Unlock()
+	handler := gateway.Guarded(e.console.Handler(), func() *guard.Program { return desk.program }, "console", e.recorder)
+	handler = e.metrics(handler)
+	ln, err := net.Listen("tcp", e.cfg.Listen.Console)
+	if err != nil {
+		return "", fmt.Errorf("listen.console: %w", err)
+	}
+	scheme := "http"
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug)}
+	if !e.cfg.TLS.Off {
+		scheme = "https"
+		srv.TLSConfig = e.gateway.TLSConfig()
+	}
+	wg.Go(func() {
+		var err error
+		if srv.TLSConfig != nil {
+			err = srv.ServeTLS(ln, "", "")
+		} else {
+			err = srv.Serve(ln)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			failures <- fmt.Errorf("console: %w", err)
+		}
+	})
+	wg.Go(func() {
+		<-ctx.Done()
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if srv.Shutdown(closing) != nil {
+			srv.Close() // live streams have no end of their own
+		}
+	})
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port), nil
+}
+
+// settle gives the consumers a moment to take what the doors recorded last.
+func (e *engine) settle(ctx context.Context) {
+	if e.inventory == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		s, err := e.store.Stream().Stats(ctx)
+		if err != nil {
+			return
+		}
+		behind := uint64(0)
+		for _, c := range s.Consumers {
+			behind = max(behind, c.Lag)
+		}
+		if behind == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// watch takes changes over when the file, or a specification, is saved, and on
+// SIGHUP.
+func (e *engine) watch(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	files, err := newFileWatch()
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	for {
+		files.follow(e.watched())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			e.reload(ctx, "SIGHUP")
+		case name := <-files.changed:
+			e.reload(ctx, filepath.Base(name)+" was saved")
+		}
+	}
+}
+
+func (e *engine) watched() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	files := []string{e.cfg.file}
+	for _, a := range e.current.APIs {
+		files = append(files, a.Spec...)
+	}
+	return files
+}
