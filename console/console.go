@@ -13,13 +13,22 @@
 package console
 
 import (
+	"cmp"
 	"context"
+	"embed"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
+	"slices"
 	"time"
 
+	"sallyport.dev/console/account"
 	"sallyport.dev/console/api"
+	"sallyport.dev/console/audit"
+	"sallyport.dev/console/ui"
 	"sallyport.dev/store"
 )
 
@@ -36,6 +45,7 @@ type (
 	ProgramAPI = api.ProgramAPI
 	Provider   = api.Provider
 	Build      = api.Build
+	Retention  = api.Retention
 )
 
 // Options set a Console. Store, Key, Journal, Inventory, Recorder and Engine
@@ -54,35 +64,142 @@ type Options struct {
 	AuditAge time.Duration // audit entries are kept this long; default 2 years
 	Insecure bool          // the console is served without TLS (loopback only): cookies lose the __Host- prefix
 
-	Logger *slog.Logger // default slog.Default()
+	Retention []Retention // of the other rooms, to be shown beside the console's own
+
+	Logger *slog.Logger     // default slog.Default()
+	Now    func() time.Time // default time.Now
 }
 
 // A Console serves the management API and the web interface. Its methods are
 // safe for concurrent use.
-type Console struct{}
+type Console struct {
+	options Options
+	book    *account.Book
+	audit   *audit.Log
+	api     *api.API
+	handler http.Handler
+}
+
+//go:embed migrations
+var migrations embed.FS
 
 // New migrates the console's tables and makes a Console.
 func New(ctx context.Context, o Options) (*Console, error) {
-	return nil, errors.New("console: not built")
+	if o.Store == nil || o.Journal == nil || o.Inventory == nil || o.Recorder == nil || o.Engine == nil {
+		return nil, errors.New("console: Store, Journal, Inventory, Recorder and Engine are required")
+	}
+	o.Idle = cmp.Or(o.Idle, 30*time.Minute)
+	o.Lifetime = cmp.Or(o.Lifetime, 12*time.Hour)
+	o.AuditAge = cmp.Or(o.AuditAge, 2*365*24*time.Hour)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if err := o.Store.Migrate(ctx, "console", files); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	c := &Console{options: o, book: account.Open(o.Store.DB(), o.Store.Reader(), o.Now)}
+	if c.audit, err = audit.Open(o.Store.DB(), o.Store.Reader(), o.Key, o.Logger, o.Now); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	c.options.Key = nil
+	so := account.SessionOptions{Idle: o.Idle, Lifetime: o.Lifetime, Insecure: o.Insecure}
+	sessions := c.book.Sessions(so)
+	c.api, err = api.New(api.Options{
+		Journal: o.Journal, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Build: o.Build,
+		Book: c.book, Sessions: sessions, Audit: c.audit, Cookie: so.CookieName(), Logger: o.Logger, Now: o.Now,
+		Retention: append([]api.Retention{
+			{What: "Audit log", Kept: fmt.Sprintf("%d days", int(o.AuditAge.Hours()/24))},
+			{What: "Sessions", Kept: fmt.Sprintf("%s without a request, %s at most", o.Idle, o.Lifetime)},
+		}, o.Retention...),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	pages, err := ui.New()
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", sessions.Handler(c.api, func(w http.ResponseWriter, r *http.Request, err error) {
+		o.Logger.ErrorContext(r.Context(), "console session", "error", err)
+		api.Fail(w, http.StatusServiceUnavailable, "sessions cannot be read or written at present; the log says why")
+	}))
+	mux.Handle("/", pages)
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		api.Fail(w, http.StatusForbidden, "a page of another origin may not do this")
+	}))
+	c.handler = c.headers(cross.Handler(mux))
+	return c, nil
+}
+
+// headers tells browsers what no answer of the console ever needs.
+func (c *Console) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
+		h.Set("Permissions-Policy", "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), payment=(), usb=()")
+		if host, _, err := net.SplitHostPort(r.Host); r.TLS != nil && host != "localhost" && (err == nil || r.Host != "localhost") {
+			h.Set("Strict-Transport-Security", "max-age=31536000") // not for localhost, which is shared with whatever runs there
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Handler serves everything: /api/openapi.json, /api/v1/…, and the pages.
-func (c *Console) Handler() http.Handler { return http.NotFoundHandler() }
+func (c *Console) Handler() http.Handler { return c.handler }
 
 // Document is the OpenAPI 3.1 document of the management API, the same bytes
 // that /api/openapi.json serves.
-func (c *Console) Document() []byte { return nil }
+func (c *Console) Document() []byte { return slices.Clone(c.api.Document()) }
 
 // Setup makes a new setup link while no administrator exists and returns its
 // path with the token, "/setup#…", to be printed behind the console's address.
 // It is good once and for an hour, and an earlier link is void from now on.
 // "" means that an administrator exists and there is nothing to set up.
 func (c *Console) Setup(ctx context.Context) (path string, err error) {
-	return "", errors.New("console: not built")
+	token, err := c.book.Setup(ctx)
+	if err != nil || token == "" {
+		return "", err
+	}
+	// Behind #, a browser sends it to no server and names it to no other page.
+	return "/setup#" + token, nil
 }
 
-// Run ends expired sessions and trims tables until ctx ends.
+// Run ends expired sessions and trims tables until ctx ends; then it ends the
+// live views, which would keep a server from shutting down.
 func (c *Console) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
+	defer c.api.Close()
+	every := time.NewTicker(10 * time.Minute)
+	defer every.Stop()
+	for {
+		if err := c.book.Trim(ctx); err != nil && ctx.Err() == nil {
+			c.options.Logger.WarnContext(ctx, "console retention", "error", err)
+		}
+		if n, err := c.audit.Trim(ctx, c.options.Now().Add(-c.options.AuditAge)); err != nil && ctx.Err() == nil {
+			c.options.Logger.ErrorContext(ctx, "console retention", "error", err)
+		} else if n > 0 {
+			c.options.Logger.InfoContext(ctx, "audit log trimmed", "entries", n)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-every.C:
+		}
+	}
 }
+
+var _ http.Handler = (*api.API)(nil)

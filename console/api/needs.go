@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/store"
 )
 
 // Engine is what the API asks of the running gateway. Its methods are called
@@ -70,4 +72,16 @@ type Recorder interface {
 
 // Inventory is what the API reads the catalogue from; *inventory.Inventory is
 // one.
-type Inventory interface{}
+type Inventory interface {
+	APIs(ctx context.Context) ([]inventory.API, error)
+	Operations(ctx context.Context, f inventory.Filter) (inventory.Page, error)
+	Operation(ctx context.Context, api, key string) (*inventory.Detail, error)
+	Changes(ctx context.Context, api string, before int64, limit int) ([]inventory.Change, error)
+	Watch(ctx context.Context) <-chan inventory.Notice
+	Stats(ctx context.Context) (inventory.Stats, error)
+}
+
+// Stream says how the event stream is; *store.Stream is one.
+type Stream interface {
+	Stats(ctx context.Context) (store.StreamStats, error)
+}
