@@ -35,7 +35,7 @@ var topics = map[string]topic{
 	"ssn": aboutSSN, "social": aboutSSN, "socialsecurity": aboutSSN, "ssns": aboutSSN, "itin": aboutTax, "taxpayer": aboutTax,
 	"phone": aboutPhone, "telephone": aboutPhone, "tel": aboutPhone, "mobile": aboutPhone, "cell": aboutPhone, "cellphone": aboutPhone, "fax": aboutPhone,
 	"call": aboutPhone, "called": aboutPhone, "msisdn": aboutPhone, "sms": aboutPhone, "whatsapp": aboutPhone, "telefon": aboutPhone, "phones": aboutPhone,
-	"telefono": aboutPhone, "handy": aboutPhone, "contact": aboutPhone, "reach": aboutPhone, "office": aboutPhone, "dial": aboutPhone, "text": aboutPhone, "phonenumber": aboutPhone,
+	"telefono": aboutPhone, "handy": aboutPhone, "contact": aboutPhone, "reach": aboutPhone, "office": aboutPhone, "dial": aboutPhone, "text": aboutPhone, "phonenumber": aboutPhone, "answering": aboutPhone, "voicemail": aboutPhone, "hotline": aboutPhone, "ring": aboutPhone, "callback": aboutPhone,
 	"account": aboutBank, "bank": aboutBank, "iban": aboutBank, "konto": aboutBank, "acct": aboutBank, "aba": aboutRouting, "routing": aboutRouting, "rtn": aboutRouting,
 	"swift": aboutBIC, "bic": aboutBIC,
 	"born": aboutBirth, "birth": aboutBirth, "dob": aboutBirth, "birthday": aboutBirth, "birthdate": aboutBirth, "geburtsdatum": aboutBirth, "naissance": aboutBirth, "nacimiento": aboutBirth,

@@ -5,22 +5,93 @@ import "net/netip"
 // An ident is a number with a fixed count of digits.
 type ident struct {
 	class Class
-	check func(d []byte) bool // nil = any digits
-	about topic               // words that must stand beside it; 0 = none needed
-	sure  Confidence
+	about topic // words that must stand beside it; 0 = none needed
 }
 
 // idents by count of digits, the most telling first. Those whose check digits
 // one number in ten or eleven passes by chance need a word beside them.
 var idents = [20][]ident{
-	8:  {{NLBSN, func(d []byte) bool { var x [9]byte; x[0] = '0'; copy(x[1:], d); return bsn(x[:]) }, aboutIdentity, Strong}},
-	9:  {{USSSN, func(d []byte) bool { return ssn(d) }, aboutSSN, Strong}, {USITIN, itin, aboutTax | aboutSSN, Strong}, {ABARouting, aba, aboutRouting | aboutBank, Strong}, {CASIN, func(d []byte) bool { return luhn(d) && d[0] != '0' && d[0] != '8' }, aboutIdentity | aboutSSN, Strong}, {NLBSN, bsn, aboutIdentity, Strong}, {AUTFN, tfn, aboutTax, Strong}, {PTNIF, nif, aboutTax, Strong}, {Passport, nil, aboutPassport, Strong}},
-	10: {{UKNHS, nhs, aboutHealth, Strong}, {USNPI, npi, aboutHealth, Strong}, {SEPersonnr, sePersonnr, aboutIdentity, Strong}},
-	11: {{BRCPF, cpf, aboutTax | aboutIdentity, Strong}, {PLPESEL, pesel, aboutIdentity, Strong}, {TRTCKN, tckn, aboutIdentity, Strong}, {NOFNR, noFNR, aboutIdentity, Strong}, {BENRN, beNRN, aboutIdentity, Strong}, {DETaxID, deTax, aboutTax | aboutIdentity, Strong}},
-	12: {{SEPersonnr, sePersonnr, aboutIdentity, Strong}, {INAadhaar, aadhaar, aboutIdentity, Strong}},
-	13: {{CHAHV, ahv, 0, Strong}, {KRRRN, krRRN, aboutIdentity, Strong}, {ZAID, zaID, aboutIdentity, Strong}},
-	14: {{BRCNPJ, cnpj, 0, Strong}},
-	15: {{FRNIR, nir, 0, Strong}, {IMEI, luhn, aboutDevice, Strong}},
+	8:  {{NLBSN, aboutIdentity}},
+	9:  {{USSSN, aboutSSN}, {USITIN, aboutTax | aboutSSN}, {ABARouting, aboutRouting | aboutBank}, {CASIN, aboutIdentity | aboutSSN}, {NLBSN, aboutIdentity}, {AUTFN, aboutTax}, {PTNIF, aboutTax}, {Passport, aboutPassport}},
+	10: {{UKNHS, aboutHealth}, {USNPI, aboutHealth}, {SEPersonnr, aboutIdentity}},
+	11: {{BRCPF, aboutTax | aboutIdentity}, {PLPESEL, aboutIdentity}, {TRTCKN, aboutIdentity}, {NOFNR, aboutIdentity}, {BENRN, aboutIdentity}, {DETaxID, aboutTax | aboutIdentity}},
+	12: {{SEPersonnr, aboutIdentity}, {INAadhaar, aboutIdentity}},
+	13: {{CHAHV, 0}, {KRRRN, aboutIdentity}, {ZAID, aboutIdentity}},
+	14: {{BRCNPJ, 0}},
+	15: {{FRNIR, 0}, {IMEI, aboutDevice}},
+}
+
+// valid applies the class's check digits. A switch and not a table of
+// functions: a call through a value would move the digits to the heap.
+func valid(c Class, d []byte) bool {
+	switch c {
+	case USSSN:
+		return ssn(d)
+	case USITIN:
+		return itin(d)
+	case ABARouting:
+		return aba(d)
+	case CASIN:
+		return luhn(d) && d[0] != '0' && d[0] != '8'
+	case NLBSN:
+		var x [9]byte
+		x[0] = '0'
+		copy(x[9-len(d):], d)
+		return bsn(x[:])
+	case AUTFN:
+		return tfn(d)
+	case PTNIF:
+		return nif(d)
+	case UKNHS:
+		return nhs(d)
+	case USNPI:
+		return npi(d)
+	case SEPersonnr:
+		return sePersonnr(d)
+	case BRCPF:
+		return cpf(d)
+	case PLPESEL:
+		return pesel(d)
+	case TRTCKN:
+		return tckn(d)
+	case NOFNR:
+		return noFNR(d)
+	case BENRN:
+		return beNRN(d)
+	case DETaxID:
+		return deTax(d)
+	case INAadhaar:
+		return aadhaar(d)
+	case CHAHV:
+		return ahv(d)
+	case KRRRN:
+		return krRRN(d)
+	case ZAID:
+		return zaID(d)
+	case BRCNPJ:
+		return cnpj(d)
+	case FRNIR:
+		return nir(d)
+	case IMEI:
+		return luhn(d)
+	}
+	return true
+}
+
+// An asker reads the words beside a value once, when they are first asked for.
+type asker struct {
+	b     []byte
+	start int
+	given topic
+	about topic
+	asked bool
+}
+
+func (a *asker) topics(end int) topic {
+	if !a.asked {
+		a.about, a.asked = a.given|contextOf(a.b, a.start, end), true
+	}
+	return a.about
 }
 
 // A run is digits in groups, as they stand: 4111 1111 1111 1111.
@@ -134,26 +205,18 @@ func numbers(b []byte, i int, given topic) (Match, bool) {
 		}
 	}
 	g0 := r.groups[0]
-	var about topic
-	haveTopic := false
-	topics := func(end int) topic {
-		if !haveTopic {
-			about = given | contextOf(b, start, end)
-			haveTopic = true
-		}
-		return about
-	}
+	ask := asker{b: b, start: start, given: given}
 
 	// Four numbers with dots: an address or a version.
 	if r.g >= 4 && r.lengths(0) && r.alike(0, 3, '.') && r.length(0) <= 3 && r.length(1) <= 3 && r.length(2) <= 3 && r.length(3) <= 3 {
 		if r.g > 4 && r.groups[4].sep == '.' {
 			return Match{}, false
 		}
-		return ipv4(b, start, r.groups[3].end, topics)
+		return ipv4(b, start, r.groups[3].end, &ask)
 	}
 	last := r.groups[r.g-1].end
 	if date, end := r.date(); date {
-		if topics(end)&aboutBirth != 0 {
+		if ask.topics(end)&aboutBirth != 0 {
 			return Match{DateOfBirth, g0.start, end, Strong}, true
 		}
 		if r.g == 3 || r.n > 8 && r.groups[0].end-r.groups[0].start == 4 {
@@ -185,18 +248,18 @@ func numbers(b []byte, i int, given topic) (Match, bool) {
 			if e < len(b) && b[e] == '.' && e+1 < len(b) && isAlnum(b[e+1]) && from == to {
 				continue // 0.123456789 and file names
 			}
-			if m, ok := r.card(d, from, to, s, e, topics); ok {
+			if m, ok := r.card(d, from, to, s, e, &ask); ok {
 				return m, true
 			}
-			if m, ok := r.identity(d, from, to, s, e, topics); ok {
+			if m, ok := r.identity(d, from, to, s, e, &ask); ok {
 				return m, true
 			}
 		}
 	}
-	return r.phone(b, start, last, topics)
+	return r.phone(b, start, last, &ask)
 }
 
-func (r *run) card(d []byte, from, to, s, e int, topics func(int) topic) (Match, bool) {
+func (r *run) card(d []byte, from, to, s, e int, ask *asker) (Match, bool) {
 	if !card(d) {
 		return Match{}, false
 	}
@@ -209,7 +272,7 @@ func (r *run) card(d []byte, from, to, s, e int, topics func(int) topic) (Match,
 		}
 		return Match{PaymentCard, s, e, Certain}, true
 	}
-	about := topics(e)
+	about := ask.topics(e)
 	switch {
 	case about&aboutCard != 0:
 		return Match{PaymentCard, s, e, Certain}, true
@@ -221,12 +284,12 @@ func (r *run) card(d []byte, from, to, s, e int, topics func(int) topic) (Match,
 	return Match{}, false // other lengths collide with ids and times too often
 }
 
-func (r *run) identity(d []byte, from, to, s, e int, topics func(int) topic) (Match, bool) {
+func (r *run) identity(d []byte, from, to, s, e int, ask *asker) (Match, bool) {
 	// Written in the usual groups, a number needs no word beside it.
 	if from != to {
 		sep := r.groups[from+1].sep
 		switch {
-		case len(d) == 9 && r.lengths(from, 3, 2, 4) && to == from+2 && r.alike(from, to, sep) && (sep == '-' || sep == ' ' && topics(e)&aboutSSN != 0):
+		case len(d) == 9 && r.lengths(from, 3, 2, 4) && to == from+2 && r.alike(from, to, sep) && (sep == '-' || sep == ' ' && ask.topics(e)&aboutSSN != 0):
 			if ssn(d) {
 				return Match{USSSN, s, e, Strong}, true
 			}
@@ -252,7 +315,7 @@ func (r *run) identity(d []byte, from, to, s, e int, topics func(int) topic) (Ma
 			return Match{SEPersonnr, s, e, Strong}, true
 		case len(d) == 15 && r.lengths(from, 1, 2, 2, 2, 3, 3, 2) && nir(d):
 			return Match{FRNIR, s, e, Certain}, true
-		case len(d) == 10 && r.lengths(from, 3, 3, 4) && sep == ' ' && topics(e)&aboutHealth != 0 && nhs(d):
+		case len(d) == 10 && r.lengths(from, 3, 3, 4) && sep == ' ' && ask.topics(e)&aboutHealth != 0 && nhs(d):
 			return Match{UKNHS, s, e, Strong}, true
 		}
 		sep0 := r.groups[from+1].sep
@@ -261,15 +324,12 @@ func (r *run) identity(d []byte, from, to, s, e int, topics func(int) topic) (Ma
 		}
 	}
 	for _, id := range idents[len(d)] {
-		if id.check != nil && !id.check(d) {
-			continue
-		}
-		if id.about == 0 && from == to || id.about != 0 && topics(e)&id.about != 0 {
-			return Match{id.class, s, e, id.sure}, true
+		if valid(id.class, d) && (id.about == 0 && from == to || id.about != 0 && ask.topics(e)&id.about != 0) {
+			return Match{id.class, s, e, Strong}, true
 		}
 	}
 	if from == to {
-		about := topics(e)
+		about := ask.topics(e)
 		switch {
 		case len(d) == 18 && cnResident(d):
 			return Match{CNResident, s, e, Strong}, true
@@ -308,7 +368,7 @@ func (r *run) date() (bool, int) {
 	return false, 0
 }
 
-func (r *run) phone(b []byte, start, last int, topics func(int) topic) (Match, bool) {
+func (r *run) phone(b []byte, start, last int, ask *asker) (Match, bool) {
 	if r.n < 7 || r.n > 20 {
 		return Match{}, false
 	}
@@ -324,7 +384,7 @@ func (r *run) phone(b []byte, start, last int, topics func(int) topic) (Match, b
 	}
 	if to-from == 2 && r.lengths(from, 3, 3, 4) && (r.groups[from+1].sep == '-' || r.groups[from+1].sep == '.' || r.groups[from+1].sep == ')' || r.groups[from+1].sep == ' ') {
 		n := r.span(from, to)
-		if n[0] >= '2' && n[3] >= '2' || topics(last)&aboutPhone != 0 || ext {
+		if n[0] >= '2' && n[3] >= '2' || ask.topics(last)&aboutPhone != 0 || ext {
 			return Match{Phone, start, last, Likely}, true
 		}
 	}
@@ -334,7 +394,7 @@ func (r *run) phone(b []byte, start, last int, topics func(int) topic) (Match, b
 	if len(d) > 15 {
 		return Match{}, false
 	}
-	about := topics(last)
+	about := ask.topics(last)
 	if about&aboutPhone != 0 && about&(aboutCard|aboutSSN|aboutOrder|aboutVersion|aboutNetwork) == 0 {
 		if r.g == 1 && (r.n < 8 || r.n > 13) && about&aboutOrder == 0 && r.n < 7 {
 			return Match{}, false
@@ -345,23 +405,29 @@ func (r *run) phone(b []byte, start, last int, topics func(int) topic) (Match, b
 }
 
 // ipv4 tells an address from a version number.
-func ipv4(b []byte, s, e int, topics func(int) topic) (Match, bool) {
+func ipv4(b []byte, s, e int, ask *asker) (Match, bool) {
 	if e < len(b) && (isWord(b[e]) || b[e] == '-' && e+1 < len(b) && isAlnum(b[e+1]) || b[e] == '.' && e+1 < len(b) && isAlnum(b[e+1])) {
 		return Match{}, false
 	}
 	if s > 0 && (isWord(b[s-1]) || b[s-1] == '.' || b[s-1] == '-' && s > 1 && isAlnum(b[s-2]) || b[s-1] == '/' && s > 1 && isWord(b[s-2])) {
 		return Match{}, false // product/1.2.3.4
 	}
-	var text [16]byte
-	a, err := netip.ParseAddr(string(append(text[:0], b[s:e]...)))
-	if err != nil || a.IsUnspecified() || a.IsLoopback() {
+	var o [4]int
+	k, n := 0, 0
+	for _, c := range b[s:e] {
+		if c == '.' {
+			k, n = k+1, 0
+			continue
+		}
+		o[k] = o[k]*10 + digit(c)
+		if n++; o[k] > 255 || n > 1 && o[k] < 10 { // too large, or a leading zero
+			return Match{}, false
+		}
+	}
+	if o[0] == 0 || o[0] == 127 || o[0] == 255 || o[0] >= 224 && o[0] < 240 {
 		return Match{}, false
 	}
-	o := a.As4()
-	if o[0] == 0 || o[0] == 255 || o[0] >= 224 && o[0] < 240 {
-		return Match{}, false
-	}
-	about := topics(e)
+	about := ask.topics(e)
 	if about&aboutVersion != 0 && about&aboutNetwork == 0 {
 		return Match{}, false
 	}
@@ -413,17 +479,18 @@ func colons(b []byte, i int) (Match, bool) {
 
 // ipv6 is the class and the length of an IPv6 address at the start of w.
 func ipv6(w []byte) (Class, int) {
-	n, colonsIn := 0, 0
+	n, colonsIn, double := 0, 0, false
 	for n < len(w) && (w[n] == ':' || w[n] == '.' || hexOnly(w[n:n+1])) {
 		if w[n] == ':' {
 			colonsIn++
+			double = double || n > 0 && w[n-1] == ':'
 		}
 		n++
 	}
 	for n > 0 && (w[n-1] == '.' || w[n-1] == ':' && (n < 2 || w[n-2] != ':')) {
 		n--
 	}
-	if colonsIn < 2 || n < 6 || n > 45 || n < len(w) && isAlnum(w[n]) {
+	if colonsIn < 7 && !double || colonsIn < 2 || n < 6 || n > 45 || n < len(w) && isAlnum(w[n]) {
 		return "", 0
 	}
 	var text [48]byte

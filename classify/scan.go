@@ -117,6 +117,12 @@ func scan(dst []Match, b []byte, limit int, given topic) []Match {
 					continue
 				}
 			}
+			if n == 2 && j+1 < len(b) && b[j] == ' ' && isDigit(b[j+1]) {
+				if m, ok := identifier(b, i, j, given); ok {
+					i = add(m.Class, m.Start, m.End, m.Confidence)
+					continue
+				}
+			}
 			if n >= 2 && n <= 8 && j < len(b) && (b[j] == '-' || b[j] == '.') {
 				if m, ok := token(b, i, j, seen, given); ok {
 					i = add(m.Class, m.Start, m.End, m.Confidence)

@@ -241,14 +241,7 @@ func identifier(b []byte, i, j int, given topic) (Match, bool) {
 		}
 	}
 	two := n >= 2 && upper[0] >= 'A' && upper[1] >= 'A'
-	var about topic
-	asked := false
-	topics := func() topic {
-		if !asked {
-			about, asked = given|contextOf(b, i, j), true
-		}
-		return about
-	}
+	ask := asker{b: b, start: i, given: given}
 	// An IBAN, whole or in groups of four.
 	if two && n >= 4 && !isUpperLetter(upper[2]) && !isUpperLetter(upper[3]) {
 		want := ibanLength[string(upper[:2])]
@@ -312,18 +305,18 @@ func identifier(b []byte, i, j int, given topic) (Match, bool) {
 			return Match{ESDNI, i, j, Strong}, true
 		case isUpperLetter(w9[8]) && (w9[0] == 'S' || w9[0] == 'T' || w9[0] == 'F' || w9[0] == 'G' || w9[0] == 'M') && nric(w9):
 			return Match{SGNRIC, i, j, Strong}, true
-		case two && digitsIn(w9[2:]) == 7 && dea(w9) && topics()&aboutHealth != 0:
+		case two && digitsIn(w9[2:]) == 7 && dea(w9) && ask.topics(j)&aboutHealth != 0:
 			return Match{USDEA, i, j, Strong}, true
 		}
 	case 10:
-		if digitsIn(upper) == 4 && digitsIn(upper[5:9]) == 4 && bytes.IndexByte([]byte("PCHFATBLJG"), upper[3]) >= 0 && (topics()&aboutTax != 0 || topics()&aboutIdentity != 0) {
+		if digitsIn(upper) == 4 && digitsIn(upper[5:9]) == 4 && bytes.IndexByte([]byte("PCHFATBLJG"), upper[3]) >= 0 && (ask.topics(j)&aboutTax != 0 || ask.topics(j)&aboutIdentity != 0) {
 			return Match{INPAN, i, j, Strong}, true
 		}
 	case 11:
-		if (upper[6] == 'A' || upper[6] == 'B') && digitsIn(upper[:6]) == 6 && digitsIn(upper[7:10]) == 3 && hetu(upper) && topics()&aboutIdentity != 0 {
+		if (upper[6] == 'A' || upper[6] == 'B') && digitsIn(upper[:6]) == 6 && digitsIn(upper[7:10]) == 3 && hetu(upper) && ask.topics(j)&aboutIdentity != 0 {
 			return Match{FIHETU, i, j, Strong}, true
 		}
-		if mbi(upper) && topics()&aboutHealth != 0 {
+		if mbi(upper) && ask.topics(j)&aboutHealth != 0 {
 			return Match{USMBI, i, j, Strong}, true
 		}
 	case 16:
@@ -331,7 +324,7 @@ func identifier(b []byte, i, j int, given topic) (Match, bool) {
 			return Match{ITFiscal, i, j, Certain}, true
 		}
 	case 17:
-		if vin(upper) && topics()&aboutDevice != 0 {
+		if vin(upper) && ask.topics(j)&aboutDevice != 0 {
 			return Match{VIN, i, j, Strong}, true
 		}
 	case 18:
@@ -342,18 +335,18 @@ func identifier(b []byte, i, j int, given topic) (Match, bool) {
 			return Match{CNResident, i, j, Certain}, true
 		}
 	}
-	if n >= 8 && n <= 14 && two && vatCountry(upper[:2]) && digitsIn(upper[2:]) >= 7 && topics()&aboutVAT != 0 {
+	if n >= 8 && n <= 14 && two && vatCountry(upper[:2]) && digitsIn(upper[2:]) >= 7 && ask.topics(j)&aboutVAT != 0 {
 		return Match{VAT, i, j, Strong}, true
 	}
-	if n >= 6 && n <= 14 && digitsIn(upper) >= 4 {
-		switch t := topics(); {
+	if n >= 6 && n <= 16 && digitsIn(upper) >= 4 {
+		switch t := ask.topics(j); {
 		case t&aboutPassport != 0 && n <= 9 && t&aboutLicence == 0:
 			return Match{Passport, i, j, Strong}, true
 		case t&aboutLicence != 0 && t&(aboutVersion|aboutSecret) == 0:
 			return Match{DriverLicence, i, j, Likely}, true
 		}
 	}
-	if n >= 3 && n <= 7 && isUpperLetter(b[i]) && topics()&aboutDiagnosis != 0 {
+	if n >= 3 && n <= 7 && isUpperLetter(b[i]) && ask.topics(j)&aboutDiagnosis != 0 {
 		e := j
 		if e+1 < len(b) && b[e] == '.' && isAlnum(b[e+1]) {
 			for e++; e < len(b) && isAlnum(b[e]); e++ {
