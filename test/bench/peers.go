@@ -75,7 +75,9 @@ func serveReverseProxy(addr, origin string, rules bool) error {
 // pool lends the copy buffers of the proxy.
 type pool struct{ free *sync.Pool }
 
-func newPool() pool { return pool{&sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}} }
+func newPool() pool {
+	return pool{&sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}}
+}
 
 func (p pool) Get() []byte  { return *p.free.Get().(*[]byte) }
 func (p pool) Put(b []byte) { p.free.Put(&b) }
