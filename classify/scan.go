@@ -207,9 +207,10 @@ func email(b []byte, i, floor int) (start, end int, ok bool) {
 		}
 	}
 	// app@2.png and the like are file names.
-	switch string(bytes.ToLower(b[dot+1 : end])) {
-	case "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "map", "json":
-		return 0, 0, false
+	for _, kind := range [...]string{"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "map", "json"} {
+		if last := b[dot+1 : end]; len(last) == len(kind) && bytes.EqualFold(last, []byte(kind)) {
+			return 0, 0, false
+		}
 	}
 	return start, end, true
 }
