@@ -1,0 +1,204 @@
+package guard
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/spec"
+)
+
+// expectBody says what is wanted of the request's body, and closes the head.
+func (s *Session) expectBody() Step {
+	looks := s.on(validate) || s.on(inspecting)
+	s.contentType = first(s.r.Header, "Content-Type")
+	if s.r.Upgrade {
+		s.miss("messages after the upgrade: they are passed through")
+		return s.proceed(BodyStream, 0)
+	}
+	if s.r.ContentLength == 0 {
+		if s.on(validate) && s.op.spec != nil {
+			s.op.spec.CheckBody(&s.check, s.contentType, nil)
+			if s.validated(); s.refusal != nil {
+				return s.refuse()
+			}
+		}
+		return s.proceed(BodyNone, 0)
+	}
+	if !looks {
+		return s.proceed(BodyStream, 0)
+	}
+	if encoding := first(s.r.Header, "Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		s.miss("body: it has a content-encoding")
+		s.unreadable(s.api.bounds.Encoded == "refuse", refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
+		return s.proceed(BodyStream, 0)
+	}
+	if hasPrefixFold(s.contentType, "application/grpc") {
+		s.miss("body: a stream of gRPC messages")
+		return s.proceed(BodyStream, 0)
+	}
+	kind := s.op.spec.Body(s.contentType)
+	if kind == spec.None || kind == spec.Undeclared {
+		// Nobody declared it; it is read as what it says it is.
+		if s.op.spec != nil {
+			s.miss("body: its media type is not declared, so no schema was applied")
+		}
+		kind = (*spec.Operation)(nil).Body(s.contentType)
+	}
+	if kind == spec.Binary {
+		s.miss("body: binary, only its beginning was looked at")
+		return s.proceed(BodySample, s.api.bounds.Sample)
+	}
+	if s.r.ContentLength > s.api.bounds.Body {
+		return s.oversize()
+	}
+	return s.proceed(BodyWhole, s.api.bounds.Body)
+}
+
+func (s *Session) proceed(plan BodyPlan, limit int64) Step {
+	if s.refusal != nil {
+		return s.refuse()
+	}
+	s.plan = plan
+	return Step{Verb: Proceed, Body: plan, BodyLimit: limit}
+}
+
+func (s *Session) oversize() Step {
+	s.miss("body: larger than the bound of what is looked at")
+	s.unreadable(s.api.bounds.Oversize == "refuse", refusedTooLarge, "body.too-large", "the body is larger than the bound")
+	return s.proceed(BodyStream, 0)
+}
+
+// unreadable records that something could not be looked at. It is refused when
+// the bounds say so and either check of bodies is enforced.
+func (s *Session) unreadable(refused bool, r *Refusal, rule, detail string) {
+	st := validate
+	if s.op.modes[inspecting] == sallyport.Enforce && s.op.modes[validate] != sallyport.Enforce {
+		st = inspecting
+	}
+	mode := s.op.modes[st]
+	if !refused {
+		mode = sallyport.Observe
+	}
+	s.add(st, mode, r, rule, sallyport.Place{In: sallyport.InBody}, "", detail)
+}
+
+// RequestBody hands over the request's body, whole or as a sample, as the step
+// before said. The session does not keep b.
+func (s *Session) RequestBody(b []byte, now time.Time) Step {
+	if s.refusal != nil {
+		return s.refuse()
+	}
+	switch s.plan {
+	case BodySample:
+		s.plan = BodyNone
+		if s.on(inspecting) {
+			s.inspectText(b)
+		}
+		return s.proceed(BodyNone, 0)
+	case BodyWhole:
+		s.plan = BodyNone
+	default:
+		return s.proceed(BodyNone, 0)
+	}
+	if int64(len(b)) > s.api.bounds.Body {
+		return s.oversize()
+	}
+	params := len(s.check.Params)
+	s.op.spec.CheckBody(&s.check, s.contentType, b)
+	if s.validated(); s.refusal != nil {
+		return s.refuse()
+	}
+	if s.on(inspecting) {
+		switch {
+		case s.check.HasDoc:
+			s.inspectDoc()
+		case len(s.check.Params) > params:
+			s.inspectParams(s.check.Params[params:])
+		default:
+			s.inspectText(b)
+		}
+	}
+	return s.proceed(BodyNone, 0)
+}
+
+// Response hands over the head of the upstream's answer.
+func (s *Session) Response(status int, h http.Header, now time.Time) Step {
+	s.answer, s.answerType = status, first(h, "Content-Type")
+	s.snapshot(h)
+	if s.refusal != nil || s.api == nil || s.op.spec == nil || s.api.answers == sallyport.Off {
+		return Step{Body: BodyStream}
+	}
+	s.op.spec.CheckResponse(&s.check, status, h)
+	if s.answered(); s.refusal != nil {
+		return s.refuse()
+	}
+	switch encoding := first(h, "Content-Encoding"); {
+	case s.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified || status < 200:
+		return s.proceed(BodyNone, 0)
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		s.miss("answer: it has a content-encoding")
+	case hasPrefixFold(s.answerType, "text/event-stream") || hasPrefixFold(s.answerType, "application/grpc"):
+		s.miss("answer: it streams")
+	case !jsonType(s.answerType):
+		if s.answerType != "" {
+			s.miss("answer: only JSON is checked")
+		}
+	case s.api.answers == sallyport.Enforce:
+		return s.proceed(BodyWhole, s.api.bounds.Answer)
+	default:
+		return s.proceed(BodySample, s.api.bounds.Answer)
+	}
+	return s.proceed(BodyStream, 0)
+}
+
+// ResponseBody hands over the answer's body, as the step of Response said.
+func (s *Session) ResponseBody(b []byte, now time.Time) Step {
+	if s.refusal != nil {
+		return s.refuse()
+	}
+	if s.plan != BodyWhole && s.plan != BodySample {
+		return s.proceed(BodyNone, 0)
+	}
+	s.plan = BodyNone
+	if int64(len(b)) > s.api.bounds.Answer {
+		s.miss("answer: larger than the bound of what is looked at")
+		return s.proceed(BodyNone, 0)
+	}
+	s.op.spec.CheckResponseBody(&s.check, s.answer, s.answerType, b)
+	s.answered()
+	return s.proceed(BodyNone, 0)
+}
+
+var refusedAnswer = &Refusal{Kind: KindBadAnswer, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
+
+// answered turns the problems found in the answer into reasons; their rules
+// begin with "answer.".
+func (s *Session) answered() {
+	problems := s.check.Problems[s.seen:]
+	s.seen = len(s.check.Problems)
+	for i := range problems {
+		p := &problems[i]
+		s.add(validate, s.api.answers, refusedAnswer, "answer."+strings.TrimPrefix(p.Rule, "response."), p.Place, "", p.Detail)
+	}
+}
+
+func first(h http.Header, canonical string) string {
+	if v := h[canonical]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// jsonType reports whether a media type is JSON's, or ends in +json (RFC 6839).
+func jsonType(t string) bool {
+	t, _, _ = strings.Cut(t, ";")
+	t = strings.TrimSpace(t)
+	return strings.EqualFold(t, "application/json") || strings.EqualFold(t, "text/json") ||
+		len(t) > len("+json") && strings.EqualFold(t[len(t)-len("+json"):], "+json")
+}

@@ -1,0 +1,424 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/guard/authn"
+	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/limit"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+// stage is a sallyport.Stage as an index.
+type stage uint8
+
+const (
+	identify stage = iota
+	limiting
+	authenticate
+	authorise
+	validate
+	inspecting
+	stages
+)
+
+var stageNames = [stages]sallyport.Stage{sallyport.StageIdentify, sallyport.StageLimit, sallyport.StageAuthenticate,
+	sallyport.StageAuthorise, sallyport.StageValidate, sallyport.StageInspect}
+
+// A Program is everything that was configured, compiled. It is immutable and
+// safe for concurrent use.
+type Program struct {
+	name     string
+	counters Counters
+	engine   *inspect.Engine
+
+	exact  map[string][]*api // by host, longest path first
+	suffix []suffixed        // "*.example.test", longest first
+	any    []*api            // for any host, longest path first
+
+	sessions sync.Pool
+}
+
+type suffixed struct {
+	suffix string // ".example.test"
+	apis   []*api
+}
+
+// api is one compiled API.
+type api struct {
+	api    sallyport.API
+	spec   *spec.Set
+	auth   *authn.Verifier // nil: nobody is asked
+	keyIn  policy.KeyIn
+	bounds policy.Bounds
+
+	failures     limit.Limit // of credentials, per client
+	failuresName string
+
+	shadow, undocumented policy.Shadow
+	answers              sallyport.Mode
+
+	operations map[*spec.Operation]*operation
+	unknown    *operation // what holds where no operation is declared
+
+	unauthenticated, invalidCredential *Refusal
+}
+
+// operation is what is demanded of one operation.
+type operation struct {
+	spec       *spec.Operation // nil where none is declared
+	op         sallyport.Operation
+	modes      [stages]sallyport.Mode
+	anonymous  bool // let through without a credential
+	needs      []need
+	scopes     []string // demanded by policy besides
+	forbidden  *Refusal
+	perClient  []counter
+	perOther   []counter
+	exceptions []policy.Exception
+	unseen     []string // what is never looked at; shared
+}
+
+// need is one alternative of a specification's security requirement.
+type need struct {
+	nothing bool // no credential at all
+	scopes  []string
+}
+
+// counter is one limit with the name it is counted under.
+type counter struct {
+	name  string
+	per   policy.Per
+	limit limit.Limit
+}
+
+// Mistakes is everything that is wrong in a Config.
+type Mistakes []error
+
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i, e := range m {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives the mistakes to errors.Is and errors.As.
+func (m Mistakes) Unwrap() []error { return m }
+
+// Compile checks and compiles the whole configuration. When anything is wrong
+// the error is a Mistakes with all of it, and there is no program.
+func Compile(c Config) (*Program, error) {
+	var m Mistakes
+	p := &Program{name: c.Name, counters: c.Counters, engine: c.Inspect, exact: map[string][]*api{}}
+	if p.counters == nil {
+		p.counters = limit.NewMemory(0)
+	}
+	if c.Tokens == nil {
+		c.Tokens = authn.NewCache(0)
+	}
+	names, places := map[string]bool{}, map[string]string{}
+	for i := range c.APIs {
+		a := &c.APIs[i]
+		if a.Name == "" {
+			m = append(m, fmt.Errorf("apis[%d]: no name", i))
+		}
+		if names[a.Name] {
+			m = append(m, fmt.Errorf("api %s: the name stands twice", a.Name))
+		}
+		names[a.Name] = true
+		compiled, wrong := compileAPI(a, c, p.engine != nil)
+		m = append(m, wrong...)
+		for _, host := range orAny(a.Hosts) {
+			place := strings.ToLower(host) + compiled.api.Path
+			if other, taken := places[place]; taken {
+				m = append(m, fmt.Errorf("api %s: host %q with path %q belongs to api %s already", a.Name, host, compiled.api.Path, other))
+			}
+			places[place] = a.Name
+			if err := p.place(host, compiled); err != nil {
+				m = append(m, fmt.Errorf("api %s: %w", a.Name, err))
+			}
+		}
+	}
+	if len(m) > 0 {
+		return nil, m
+	}
+	for _, list := range p.exact {
+		longestFirst(list)
+	}
+	for _, s := range p.suffix {
+		longestFirst(s.apis)
+	}
+	longestFirst(p.any)
+	slices.SortStableFunc(p.suffix, func(a, b suffixed) int { return len(b.suffix) - len(a.suffix) })
+	p.sessions.New = func() any { return new(Session) }
+	return p, nil
+}
+
+// Name is the program's name, as decisions give it.
+func (p *Program) Name() string { return p.name }
+
+func orAny(hosts []string) []string {
+	if len(hosts) == 0 {
+		return []string{""}
+	}
+	return hosts
+}
+
+func longestFirst(list []*api) {
+	slices.SortStableFunc(list, func(a, b *api) int { return len(b.api.Path) - len(a.api.Path) })
+}
+
+// place files an API under a host: a name, "*.name", or "" and "*" for any.
+func (p *Program) place(host string, a *api) error {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	switch {
+	case host == "" || host == "*":
+		p.any = append(p.any, a)
+	case strings.HasPrefix(host, "*."):
+		if strings.Contains(host[1:], "*") || len(host) < 4 {
+			return fmt.Errorf("host %q: want a name, or *. and a name", host)
+		}
+		i := slices.IndexFunc(p.suffix, func(s suffixed) bool { return s.suffix == host[1:] })
+		if i < 0 {
+			p.suffix = append(p.suffix, suffixed{suffix: host[1:]})
+			i = len(p.suffix) - 1
+		}
+		p.suffix[i].apis = append(p.suffix[i].apis, a)
+	case strings.ContainsAny(host, "*/ \t"):
+		return fmt.Errorf("host %q: want a name, or *. and a name", host)
+	default:
+		p.exact[host] = append(p.exact[host], a)
+	}
+	return nil
+}
+
+func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
+	var m Mistakes
+	var known []sallyport.Operation
+	if a.Spec != nil {
+		known = []sallyport.Operation{}
+		for _, o := range a.Spec.Operations() {
+			known = append(known, nameOf(a.Name, o))
+		}
+	}
+	for _, wrong := range a.Policy.Check(known) {
+		m = append(m, fmt.Errorf("api %s: %w", a.Name, wrong))
+	}
+	out := &api{
+		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
+		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers,
+		failures:     limit.Limit{Count: 20, Window: time.Minute},
+		failuresName: a.Name + " auth.failures",
+		operations:   map[*spec.Operation]*operation{},
+	}
+	out.api.Path = strings.TrimRight(a.Path, "/")
+	if out.api.Path != "" && !strings.HasPrefix(out.api.Path, "/") {
+		m = append(m, fmt.Errorf("api %s: path %q does not begin with a slash", a.Name, a.Path))
+	}
+	if out.answers == "" {
+		out.answers = sallyport.Observe
+	}
+	if f := a.Policy.Auth.Failures; f.Count > 0 {
+		out.failures = limit.Limit{Count: f.Count, Window: f.Window}
+	}
+	if a.Policy.Auth.Enabled() && len(m) == 0 {
+		v, err := authn.New(a.Policy.Auth, c.Keys, c.Tokens)
+		if err != nil {
+			m = append(m, fmt.Errorf("api %s: auth: %w", a.Name, err))
+		}
+		out.auth = v
+	}
+	out.challenges(a.Policy.Auth)
+	out.unknown = out.compile(nil, sallyport.Operation{API: a.Name}, a.Policy, inspected)
+	if a.Spec != nil {
+		for i, o := range a.Spec.Operations() {
+			out.operations[o] = out.compile(o, known[i], a.Policy, inspected)
+		}
+	}
+	return out, m
+}
+
+func nameOf(api string, o *spec.Operation) sallyport.Operation {
+	return sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true}
+}
+
+// challenges prepares the answers to missing and to bad credentials (RFC 6750, section 3).
+func (a *api) challenges(auth policy.Auth) {
+	scheme := "Bearer"
+	if len(auth.OIDC) == 0 {
+		scheme = "ApiKey"
+	}
+	value := scheme + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.api.Name) + `"`
+	a.unauthenticated = &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate,
+		Header: [][2]string{{"Www-Authenticate", value}}}
+	a.invalidCredential = a.unauthenticated
+	if len(auth.OIDC) > 0 {
+		a.invalidCredential = &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate,
+			Header: [][2]string{{"Www-Authenticate", value + `, error="invalid_token"`}}}
+	}
+}
+
+// compile puts together what holds for one operation; o is nil for those that
+// no specification declares.
+func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, inspected bool) *operation {
+	d := p.For(op)
+	out := &operation{spec: o, op: op, scopes: d.Scopes, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
+	for i, name := range stageNames {
+		out.modes[i] = d.Modes[name]
+		if d.Modes[name] == sallyport.Off {
+			out.unseen = append(out.unseen, string(name)+": switched off")
+		}
+	}
+	if !inspected && d.Modes[sallyport.StageInspect] != sallyport.Off {
+		out.modes[inspecting] = sallyport.Off
+		out.unseen = append(out.unseen, "inspect: there is no engine")
+	}
+	demanded := false
+	if o != nil {
+		for _, alternative := range o.Security {
+			n := need{nothing: len(alternative) == 0}
+			for _, scopes := range alternative {
+				for _, s := range scopes {
+					if !slices.Contains(n.scopes, s) {
+						n.scopes = append(n.scopes, s)
+					}
+				}
+			}
+			demanded = demanded || !n.nothing
+			out.needs = append(out.needs, n)
+		}
+		free := o.Security != nil && (len(o.Security) == 0 || slices.ContainsFunc(out.needs, func(n need) bool { return n.nothing }))
+		out.anonymous = out.anonymous || free && d.Anonymous == policy.ByContract && len(d.Scopes) == 0
+	}
+	if a.auth == nil && demanded {
+		out.unseen = append(out.unseen, "credentials: the specification asks for them, and no issuer or key is configured")
+	}
+	if a.spec == nil {
+		out.unseen = append(out.unseen, "schema: the API has no specification")
+	}
+	out.unseen = slices.Clip(out.unseen)
+	for i, l := range d.Limits {
+		name := a.api.Name + fmt.Sprintf(" limits[%d]", i)
+		if own := i - (len(d.Limits) - d.OwnLimits); own >= 0 {
+			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" limits[%d]", own)
+		} else if l.Per == policy.PerOperation {
+			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" api.limits[%d]", i)
+		}
+		n := counter{name: name, per: l.Per, limit: limit.Limit{Count: l.Rate.Count, Window: l.Rate.Window, Burst: l.Burst}}
+		if l.Per == policy.PerClient {
+			out.perClient = append(out.perClient, n)
+		} else {
+			out.perOther = append(out.perOther, n)
+		}
+	}
+	out.forbidden = forbid(a, out)
+	return out
+}
+
+// forbid prepares the answer to a credential that does not suffice (RFC 6750,
+// section 3.1). The scopes it names are the contract's, known to every caller.
+func forbid(a *api, o *operation) *Refusal {
+	r := &Refusal{Kind: KindForbidden, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthorise}
+	if a.auth == nil || !a.auth.Tokens() {
+		return r
+	}
+	value := a.unauthenticated.Header[0][1] + `, error="insufficient_scope"`
+	var scopes []string
+	for _, n := range o.needs {
+		if len(n.scopes) > 0 {
+			scopes = append(scopes, n.scopes...)
+			break
+		}
+	}
+	if scopes = append(scopes, o.scopes...); len(scopes) > 0 {
+		value += `, scope="` + strings.Join(scopes, " ") + `"`
+	}
+	r.Header = [][2]string{{"Www-Authenticate", value}}
+	return r
+}
+
+// find gives the API that serves host and path. The host is compared without
+// case and port, the path by whole segments, as its percent-encoding means it.
+func (p *Program) find(host, path string) *api {
+	host = canonicalHost(host)
+	path = canonicalPath(path)
+	if a := under(p.exact[host], path); a != nil {
+		return a
+	}
+	for i := range p.suffix {
+		if s := &p.suffix[i]; len(host) > len(s.suffix) && strings.HasSuffix(host, s.suffix) {
+			if a := under(s.apis, path); a != nil {
+				return a
+			}
+		}
+	}
+	return under(p.any, path)
+}
+
+func under(list []*api, path string) *api {
+	for _, a := range list {
+		prefix := a.api.Path
+		if strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/') {
+			return a
+		}
+	}
+	return nil
+}
+
+// canonicalHost is host in lower case, without port and trailing dot.
+func canonicalHost(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(host, ".")
+	for i := range len(host) {
+		if c := host[i]; c >= 'A' && c <= 'Z' {
+			return strings.ToLower(host)
+		}
+	}
+	return host
+}
+
+// canonicalPath decodes the escapes of unreserved characters, which mean the
+// same escaped or not (RFC 3986, section 6.2.2.2).
+func canonicalPath(path string) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
+	out := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			hi, lo := unhex(path[i+1]), unhex(path[i+2])
+			if c := byte(hi<<4 | lo); hi >= 0 && lo >= 0 && unreserved(c) {
+				out = append(out, c)
+				i += 2
+				continue
+			}
+		}
+		out = append(out, path[i])
+	}
+	return string(out)
+}
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

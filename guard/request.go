@@ -1,0 +1,370 @@
+package guard
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/guard/authn"
+	"sallyport.dev/guard/limit"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+var (
+	refusedUnknown   = &Refusal{Kind: KindNotFound, Action: sallyport.ActionRefuse, Stage: sallyport.StageIdentify}
+	refusedInvalid   = &Refusal{Kind: KindInvalid, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
+	refusedTooLarge  = &Refusal{Kind: KindTooLarge, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
+	refusedMediaType = &Refusal{Kind: KindMediaType, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
+	refusedAttack    = &Refusal{Kind: KindRefused, Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect}
+)
+
+// nobody is what holds where no API serves a request: it is refused whatever
+// any policy says, for there is nowhere to send it.
+var nobody = &operation{modes: [stages]sallyport.Mode{identify: sallyport.Enforce}}
+
+func (s *Session) begin(now time.Time) Step {
+	s.identify()
+	if s.refusal != nil {
+		return s.refuse()
+	}
+	if s.on(limiting) {
+		s.count(s.op.perClient, now)
+		if s.refusal != nil {
+			return s.refuse()
+		}
+	}
+	return s.authenticated(now)
+}
+
+// Resume goes on after the door has tried to fetch what Step.Fetch named,
+// whether or not it succeeded.
+func (s *Session) Resume(now time.Time) Step {
+	if s.refusal != nil {
+		return s.refuse()
+	}
+	return s.authenticated(now)
+}
+
+// authenticated goes on from authentication to the end of the head.
+func (s *Session) authenticated(now time.Time) Step {
+	if s.api.auth != nil && s.on(authenticate) {
+		if key := s.authenticate(now); key.Issuer != "" {
+			s.fetched = true
+			return Step{Verb: Fetch, Fetch: key}
+		}
+		if s.refusal != nil {
+			return s.refuse()
+		}
+		if s.on(authorise) {
+			s.authorise()
+			if s.refusal != nil {
+				return s.refuse()
+			}
+		}
+	}
+	if s.on(limiting) {
+		s.count(s.op.perOther, now)
+		if s.refusal != nil {
+			return s.refuse()
+		}
+	}
+	// Parameters are read for inspection even when nobody validates them.
+	if s.on(validate) || s.on(inspecting) {
+		if s.op.spec != nil {
+			s.op.spec.CheckParams(&s.check, &s.match, s.r.RawQuery, s.r.Header)
+		} else {
+			spec.ReadParams(&s.check, s.r.Path, s.r.RawQuery, s.r.Header)
+		}
+		if s.validated(); s.refusal != nil {
+			return s.refuse()
+		}
+		if s.on(inspecting) {
+			s.inspectTarget()
+			s.inspectParams(s.check.Params)
+			if s.refusal != nil {
+				return s.refuse()
+			}
+		}
+	}
+	return s.expectBody()
+}
+
+// identify finds the API and the operation.
+func (s *Session) identify() {
+	s.op = nobody
+	a := s.p.find(s.r.Host, s.r.Path)
+	if a == nil {
+		s.fault(identify, refusedUnknown, "api.unknown", sallyport.Place{In: sallyport.InTarget}, "", "no API is served at this host and path")
+		return
+	}
+	s.api, s.op = a, a.unknown
+	if a.spec == nil {
+		return
+	}
+	switch a.spec.Match(s.r.Method, s.r.Path, &s.match) {
+	case spec.Found:
+		if o := a.operations[s.match.Op]; o != nil {
+			s.op = o
+		}
+	case spec.NoMethod:
+		if !s.preflight() && s.on(identify) {
+			s.fault(identify, methodRefusal(s.match.Allowed), "operation.method", sallyport.Place{In: sallyport.InMethod}, "",
+				"the specification declares this path, but not for this method")
+		}
+	case spec.NoPath:
+		if s.on(identify) {
+			mode := s.op.modes[identify]
+			if a.shadow != policy.Refuse {
+				mode = sallyport.Observe
+			}
+			s.add(identify, mode, refusedUnknown, "operation.undeclared", sallyport.Place{In: sallyport.InTarget}, "",
+				"no specification declares this operation")
+		}
+	}
+}
+
+// preflight reports whether a browser asks whether it may ask (Fetch standard,
+// CORS preflight): such a request never carries credentials.
+func (s *Session) preflight() bool {
+	return s.r.Method == http.MethodOptions && s.r.ContentLength == 0 &&
+		len(s.r.Header["Origin"]) == 1 && len(s.r.Header["Access-Control-Request-Method"]) == 1
+}
+
+func methodRefusal(allowed []string) *Refusal {
+	return &Refusal{Kind: KindMethod, Action: sallyport.ActionRefuse, Stage: sallyport.StageIdentify,
+		Header: [][2]string{{"Allow", strings.Join(allowed, ", ")}}}
+}
+
+// count takes one from each of the counters.
+func (s *Session) count(list []counter, now time.Time) {
+	for i := range list {
+		c := &list[i]
+		key := limit.Key{Limit: c.name}
+		switch {
+		case c.per == policy.PerClient || c.per == policy.PerPrincipal && s.id == nil:
+			key.Addr = subnet(s.r.Client)
+		case c.per == policy.PerPrincipal:
+			key.Subject = s.id.Name
+		}
+		if ok, wait := s.p.counters.Take(key, c.limit, 1, now); !ok {
+			s.fault(limiting, throttled(wait), "limit."+string(c.per), sallyport.Place{}, "",
+				strconv.Itoa(c.limit.Count)+" in "+c.limit.Window.String()+" per "+string(c.per))
+		}
+	}
+}
+
+func throttled(wait time.Duration) *Refusal {
+	seconds := max(1, int64((wait+time.Second-1)/time.Second))
+	return &Refusal{Kind: KindLimited, Action: sallyport.ActionThrottle, Stage: sallyport.StageLimit,
+		Header: [][2]string{{"Retry-After", strconv.FormatInt(seconds, 10)}}}
+}
+
+// authenticate proves who calls. When a key of a configured issuer is not in
+// memory it is named, once, for the door to fetch.
+func (s *Session) authenticate(now time.Time) FetchKey {
+	header := s.r.Header["Authorization"]
+	key, keys := "", 0
+	if s.api.auth.Keys() {
+		key, keys = s.apiKey()
+	}
+	bearer := len(header) > 0 && s.api.auth.Tokens()
+	switch {
+	case len(header) > 1 || keys > 1 || bearer && keys > 0:
+		s.unproven(authn.RuleSeveral)
+	case bearer:
+		token, ok := authn.Bearer(header[0])
+		if !ok {
+			s.unproven(authn.RuleScheme)
+			return FetchKey{}
+		}
+		return s.bearer(token, now)
+	case keys == 1:
+		s.credential = sallyport.Place{In: s.api.keyIn.In, Name: s.api.keyIn.Name}
+		if !s.mayFail(now) {
+			return FetchKey{}
+		}
+		id, rule := s.api.auth.APIKey(key, now)
+		if rule != "" {
+			s.failed(rule, now)
+			return FetchKey{}
+		}
+		s.id = id
+	case !s.op.anonymous && !(s.op.spec == nil && s.preflight()):
+		s.unproven(authn.RuleMissing)
+	}
+	return FetchKey{}
+}
+
+func (s *Session) bearer(token string, now time.Time) FetchKey {
+	id, rule, found := s.api.auth.Cached(token, now)
+	if !found {
+		if rule = s.api.auth.Open(token, &s.token, now); rule == "" {
+			if !s.mayFail(now) {
+				return FetchKey{}
+			}
+			id, rule = s.api.auth.Prove(&s.token, now)
+			if rule == authn.RuleKey && !s.fetched {
+				return FetchKey{Issuer: s.token.Issuer(), KeyID: s.token.KeyID()}
+			}
+		}
+	}
+	if rule != "" {
+		s.failed(rule, now)
+		return FetchKey{}
+	}
+	s.id = id
+	return FetchKey{}
+}
+
+// mayFail reports whether this client may still have a credential verified: the
+// budget is of failures, and verification is what costs.
+func (s *Session) mayFail(now time.Time) bool {
+	if !s.on(limiting) {
+		return true
+	}
+	ok, wait := s.p.counters.Take(limit.Key{Limit: s.api.failuresName, Addr: subnet(s.r.Client)}, s.api.failures, 0, now)
+	if ok {
+		return true
+	}
+	s.fault(limiting, throttled(wait), authn.RuleFailures, sallyport.Place{In: sallyport.InHeader, Name: "Authorization"}, "", authn.Describe(authn.RuleFailures))
+	return s.refusal == nil
+}
+
+// failed records a credential that broke a rule, and charges the client for
+// what was spent on it. Rules seen without any key cost nothing worth counting.
+func (s *Session) failed(rule string, now time.Time) {
+	switch rule {
+	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown:
+		s.p.counters.Take(limit.Key{Limit: s.api.failuresName, Addr: subnet(s.r.Client)}, s.api.failures, 1, now)
+	}
+	s.unproven(rule)
+}
+
+func (s *Session) unproven(rule string) {
+	r, place := s.api.invalidCredential, sallyport.Place{In: sallyport.InHeader, Name: "Authorization"}
+	switch {
+	case rule == authn.RuleMissing:
+		r, place = s.api.unauthenticated, sallyport.Place{}
+	case s.credential.In != "":
+		r, place = s.api.unauthenticated, s.credential
+	}
+	s.fault(authenticate, r, rule, place, "", authn.Describe(rule))
+}
+
+// apiKey gives the API key that was presented, and how often one was.
+func (s *Session) apiKey() (key string, n int) {
+	in, name := s.api.keyIn.In, s.api.keyIn.Name
+	switch in {
+	case sallyport.InHeader:
+		if values := s.r.Header[http.CanonicalHeaderKey(name)]; len(values) > 0 {
+			return values[0], len(values)
+		}
+	case sallyport.InQuery:
+		for rest := s.r.RawQuery; rest != ""; {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, "&")
+			k, v, _ := strings.Cut(pair, "=")
+			if k = unescaped(k); k == name {
+				key = unescaped(v)
+				n++
+			}
+		}
+	case sallyport.InCookie:
+		for _, line := range s.r.Header["Cookie"] {
+			for rest := line; rest != ""; {
+				var pair string
+				pair, rest, _ = strings.Cut(rest, ";")
+				if k, v, _ := strings.Cut(strings.TrimSpace(pair), "="); k == name {
+					key = strings.Trim(v, `"`)
+					n++
+				}
+			}
+		}
+	}
+	return key, n
+}
+
+func unescaped(s string) string {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s
+	}
+	out, err := url.QueryUnescape(s)
+	if err != nil {
+		return s
+	}
+	return out
+}
+
+// authorise checks the scopes that the operation needs. One alternative of the
+// specification must be met, and all that the policy adds. Alternatives without
+// scopes are met by API keys; a token meets them only when no alternative names
+// scopes, for it cannot be told which scheme a scopeless alternative means.
+func (s *Session) authorise() {
+	if s.id == nil {
+		if s.op.anonymous && len(s.op.scopes) > 0 {
+			s.fault(authorise, s.api.unauthenticated, "scope.missing", sallyport.Place{}, "", "the operation needs a scope, and nobody was authenticated")
+		}
+		return
+	}
+	if !s.id.Has(s.op.scopes) || !s.meets(s.op.needs) {
+		s.fault(authorise, s.op.forbidden, "scope.missing", sallyport.Place{}, "", "the credential has not the scopes that the operation needs")
+	}
+}
+
+func (s *Session) meets(needs []need) bool {
+	if len(needs) == 0 {
+		return true
+	}
+	scoped := false
+	for i := range needs {
+		n := &needs[i]
+		if n.nothing || len(n.scopes) > 0 && s.id.Has(n.scopes) {
+			return true
+		}
+		scoped = scoped || len(n.scopes) > 0
+	}
+	if scoped && s.id.Principal.Kind != "key" {
+		return false
+	}
+	for i := range needs {
+		if len(needs[i].scopes) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// validated turns the problems that the last check found into reasons.
+func (s *Session) validated() {
+	problems := s.check.Problems[s.seen:]
+	s.seen = len(s.check.Problems)
+	if s.op.spec == nil || !s.on(validate) {
+		return
+	}
+	for i := range problems {
+		p := &problems[i]
+		s.fault(validate, refusalFor(p.Rule), p.Rule, p.Place, "", p.Detail)
+	}
+	if s.api.undocumented == policy.Refuse {
+		for _, place := range s.check.Undocumented {
+			if place != s.credential {
+				s.fault(validate, refusedInvalid, "parameter.undocumented", place, "", "no specification declares it")
+			}
+		}
+	}
+}
+
+// refusalFor chooses the kind of refusal for a rule of the specification.
+func refusalFor(rule string) *Refusal {
+	switch rule {
+	case "body.media-type":
+		return refusedMediaType
+	case "json.bytes", "body.too-large":
+		return refusedTooLarge
+	}
+	return refusedInvalid
+}
