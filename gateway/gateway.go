@@ -2,10 +2,18 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 	"sync/atomic"
+	"time"
 
-	"sallyport.dev"
+	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
 )
 
@@ -13,62 +21,152 @@ import (
 type Gateway struct {
 	o       Options
 	program atomic.Pointer[guard.Program]
+	pools   atomic.Pointer[map[string]*pool]
+	setting sync.Mutex // one SetAPIs at a time
+
+	strip    *stripper
+	requests gauge  // in flight
+	clients  *crowd // in flight, by client
+	buffered gauge  // bytes of bodies held
+	count    counters
+
+	certs     certificates
+	tlsConfig *tls.Config
+	strict    *http1.Server
+	standard  *http.Server // HTTP/2, and HTTP/1.1 of the reference front
+	handoff   *handoff     // how connections reach it
+
+	conns       gauge  // connections open
+	clientConns *crowd // connections open, by peer
+	draining    atomic.Bool
+	altSvc      atomic.Pointer[[]string]
+
+	mu        sync.Mutex // over what follows
+	listeners []*Listener
+	tunnels   map[*tunnel]struct{}
+	drained   chan struct{} // closed when Drain has ended
+	drainErr  error
+	greeting  sync.WaitGroup // connections between accept and their first request
+	loops     sync.WaitGroup
 }
 
 var _ http.Handler = (*Gateway)(nil)
 
-// New makes a gateway that is ready to Serve; its pools start resolving and
-// checking at once, and end with Drain.
-func New(o Options) (*Gateway, error) { panic("being written") }
-
-// ServeHTTP guards, forwards and answers one request.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+// New makes a gateway that is ready to Serve. Its pools resolve names and check
+// instances from here on until Drain. A mistake in the options is an error.
+func New(o Options) (*Gateway, error) {
+	if o.Program == nil {
+		return nil, errors.New("start gateway: no program")
+	}
+	o.Bounds = o.Bounds.withDefaults()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.StripHeaders == nil {
+		o.StripHeaders = IdentityHeaders
+	}
+	if o.Front == "" {
+		o.Front = Strict
+	}
+	if o.Front != Strict && o.Front != Reference {
+		return nil, fmt.Errorf("start gateway: front %q is not one of strict, reference", o.Front)
+	}
+	if o.Lookup == nil {
+		o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	g := &Gateway{
+		o: o, strip: newStripper(o.StripHeaders), clients: newCrowd(o.Bounds.ClientRequests),
+		clientConns: newCrowd(o.Bounds.ClientConnections), tunnels: map[*tunnel]struct{}{}, drained: make(chan struct{}),
+	}
+	g.requests.max = int64(o.Bounds.Requests)
+	g.buffered.max = o.Bounds.Buffered
+	g.conns.max = int64(o.Bounds.Connections)
+	g.count.init()
+	g.program.Store(o.Program)
+	g.pools.Store(&map[string]*pool{})
+	certs, err := newCertificates(o.TLS, o.Log, o.Now)
+	if err != nil {
+		return nil, fmt.Errorf("start gateway: %w", err)
+	}
+	g.certs = certs
+	g.fronts()
+	if err := g.SetAPIs(o.APIs); err != nil {
+		return nil, fmt.Errorf("start gateway: %w", err)
+	}
+	return g, nil
+}
 
 // Swap puts p in the place of the running program. Requests that have begun
 // end under the program they began with.
 func (g *Gateway) Swap(p *guard.Program) { g.program.Store(p) }
 
+// Program is the running program.
+func (g *Gateway) Program() *guard.Program { return g.program.Load() }
+
 // SetAPIs replaces the pools. Instances named before and after keep their
-// state and connections; a mistake is an error and changes nothing.
-func (g *Gateway) SetAPIs(apis []API) error { return nil }
-
-// Serve answers on the listeners until ctx ends or Drain is called, then
-// drains within Bounds.Drain. It owns the listeners.
-func (g *Gateway) Serve(ctx context.Context, listeners ...*Listener) error { return nil }
-
-// Drain stops accepting, lets what is in flight finish until ctx ends, cuts
-// off the rest and stops the pools. It returns ctx's error when it had to cut.
-func (g *Gateway) Drain(ctx context.Context) error { return nil }
-
-// Instances lists all instances of all pools, by API and URL.
-func (g *Gateway) Instances() []sallyport.Instance { return nil }
-
-// Admit makes the instance named by in.API and in.URL routable.
-func (g *Gateway) Admit(ctx context.Context, in sallyport.Instance, reason string) error { return nil }
-
-// Hold takes the instance out; requests in flight on it finish.
-func (g *Gateway) Hold(ctx context.Context, in sallyport.Instance, reason string) error { return nil }
-
-// Address says where and how to listen.
-type Address struct {
-	Address string // host:port
-	Plain   bool   // no TLS; refused unless the host is a loopback address
-	HTTP3   bool   // also HTTP/3, on the same UDP port; needs TLS
-	PROXY   bool   // trusted proxies send a PROXY protocol header first
+// state and connections; those left out finish what they have in flight. A
+// mistake is an error and changes nothing.
+func (g *Gateway) SetAPIs(apis []API) error {
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	apis = append([]API(nil), apis...)
+	names := map[string]bool{}
+	for i := range apis {
+		a := &apis[i]
+		a.Upstreams = append([]Upstream(nil), a.Upstreams...)
+		if err := checkAPI(a); err != nil {
+			return err
+		}
+		if names[a.Name] {
+			return fmt.Errorf("pool %s is named twice", a.Name)
+		}
+		names[a.Name] = true
+		for _, u := range a.Upstreams {
+			if _, err := newLink(u.Scheme+"://"+u.DNS, u, g.o.Bounds); err != nil {
+				return fmt.Errorf("pool %s: upstream %s: %w", a.Name, u.URL+u.DNS, err)
+			}
+		}
+	}
+	before := *g.pools.Load()
+	next := make(map[string]*pool, len(apis))
+	var wait sync.WaitGroup
+	errs := make([]error, len(apis))
+	for i, a := range apis {
+		p := before[a.Name]
+		if p == nil {
+			p = newPool(a.Name, g)
+		}
+		next[a.Name] = p
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			errs[i] = p.configure(a)
+		}()
+	}
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	g.pools.Store(&next)
+	for name, p := range before {
+		if next[name] == nil {
+			p.stop()
+		}
+	}
+	return nil
 }
 
-// A Listener is an open Address.
-type Listener struct{}
-
-// Listen opens the sockets of a. A port that is in use is an error that says so.
-func Listen(ctx context.Context, a Address) (*Listener, error) { return nil, nil }
-
-// Addr is where the listener is.
-func (l *Listener) Addr() string { return "" }
-
-// Guarded puts a guard session around a local handler, for example our own
-// management API: door is its name in records, program gives the current
-// program, and rec may be nil.
-func Guarded(next http.Handler, program func() *guard.Program, door string, rec Recorder) http.Handler {
-	return next
+// trusted reports whether a is a proxy whose word about others is believed.
+func (g *Gateway) trusted(a netip.Addr) bool {
+	for _, p := range g.o.TrustedProxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
 }

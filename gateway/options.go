@@ -47,6 +47,8 @@ type Options struct {
 	StripHeaders []string
 
 	Now func() time.Time // nil: time.Now; pools, sessions and records read it
+	// Lookup resolves the name of a DNS upstream; nil: the system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // IdentityHeaders are the request headers that upstreams are known to take for
@@ -174,14 +176,4 @@ func (h Health) withDefaults() Health {
 		h.Retries = 2
 	}
 	return h
-}
-
-// TLS says where certificates come from. The zero value makes a local CA in
-// memory; exactly one of the three sources is used, in the order of the fields.
-type TLS struct {
-	ACME     *ACME
-	CertFile string // PEM, read again when it changes
-	KeyFile  string
-	LocalDir string   // the local CA is kept here, its key readable by the owner only
-	Names    []string // of the local certificate, besides localhost, 127.0.0.1 and ::1
 }

@@ -1,0 +1,608 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/gateway/http1"
+	"sallyport.dev/guard"
+)
+
+// An ask is what was asked of an instance and what it answered.
+type ask struct {
+	req http1.Request
+	res *http1.Response // of the strict client; kept from one request to the next
+
+	std    *http.Response // of net/http's transport, when that was used
+	cancel context.CancelFunc
+	idle   *time.Timer // cuts a standard answer that stalls
+
+	status int
+	header http.Header
+	length int64  // of the body, -1 when unknown
+	whole  []byte // the whole body, when it is in hand
+	open   bool   // close is due
+}
+
+func (a *ask) reset() {
+	res := a.res
+	*a = ask{res: res}
+}
+
+func (a *ask) Read(b []byte) (int, error) {
+	if a.std == nil {
+		return a.res.Read(b)
+	}
+	return a.std.Body.Read(b)
+}
+
+func (a *ask) trailer() http.Header {
+	if a.std == nil {
+		return a.res.Trailer
+	}
+	return a.std.Trailer
+}
+
+func (a *ask) close() {
+	if !a.open {
+		return
+	}
+	a.open = false
+	if a.std == nil {
+		a.res.Close()
+		return
+	}
+	a.std.Body.Close()
+	if a.idle != nil {
+		a.idle.Stop()
+	}
+	a.cancel()
+}
+
+// forward sends the request to an instance of its pool and answers with what
+// that answers. Another instance is tried only where that is safe: nothing of
+// the request was sent, or its method is idempotent (RFC 9110 section 9.2.2)
+// and its body is in hand, and the pool's budget has a retry left.
+func (p *passage) forward() {
+	g := p.g
+	if api := p.ses.API(); api != nil {
+		p.pool = (*g.pools.Load())[api.Name]
+	}
+	if p.pool == nil {
+		p.refuse(guard.KindUnavailable, nil, forwardReason("pool.none", "no upstreams are configured for this API"))
+		return
+	}
+	p.pool.earnRetry()
+	p.forwarded()
+	for {
+		t, err := p.pool.pick(p.tried)
+		if err != nil {
+			rule := "instance.none"
+			if errors.Is(err, errBusy) {
+				rule = "instance.busy"
+			}
+			p.refuse(guard.KindUnavailable, retrySoon, forwardReason(rule, err.Error()))
+			return
+		}
+		p.out.Instance = t.in.url
+		began := g.o.Now()
+		read := p.in.n
+		err = p.send(t.in.link)
+		p.out.Upstream = g.o.Now().Sub(began)
+		g.count.tries.Add(1)
+		if err == nil {
+			o := unknown
+			func() {
+				defer func() { t.done(o) }()
+				o = p.reply(t)
+			}()
+			return
+		}
+		o, k, reason, safe := p.judge(err, p.in.n != read)
+		t.done(o)
+		if k.Status == 0 { // the client went away
+			p.cut(reason)
+		}
+		p.tried = append(p.tried, t.in)
+		if safe && len(p.tried) <= p.pool.health.Load().Retries && p.pool.mayRetry() {
+			p.out.Retries++
+			g.count.retries.Add(1)
+			continue
+		}
+		p.refuse(k, nil, reason)
+		return
+	}
+}
+
+// cut ends an exchange whose client can't be answered any more.
+func (p *passage) cut(reason *sallyport.Reason) {
+	p.out.Reason = reason
+	p.wrote = true
+	p.finish()
+	panic(http.ErrAbortHandler)
+}
+
+func forwardReason(rule, detail string) *sallyport.Reason {
+	return &sallyport.Reason{Stage: sallyport.StageForward, Rule: rule, Detail: detail, Mode: sallyport.Enforce}
+}
+
+// judge says what a failed try means: for the instance, for the client, and
+// whether another try is safe. A zero kind: the client is gone.
+func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reason *sallyport.Reason, safe bool) {
+	if p.in.err != nil {
+		k, reason = p.bodyTrouble(p.in.err)
+		return unknown, k, reason, false
+	}
+	if p.r.Context().Err() != nil && !errors.Is(context.Cause(p.r.Context()), context.DeadlineExceeded) {
+		return unknown, guard.Kind{}, &sallyport.Reason{Stage: sallyport.StageForward, Rule: "client.gone", Mode: sallyport.Observe}, false
+	}
+	inHand := p.in.over == nil || p.in.skip
+	idempotent := false
+	switch p.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		idempotent = p.upgrade == ""
+	}
+	var e *http1.Error
+	var op *net.OpError
+	unsent := errors.As(err, &e) && !e.Written || e == nil && errors.As(err, &op) && op.Op == "dial"
+	safe = unsent && (inHand || !bodyRead) || idempotent && inHand
+	late := timedOut(err) || errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case e != nil && e.Rule != "":
+		return failed, guard.KindBadAnswer, forwardReason("upstream."+e.Rule, "the answer was not well-formed"), safe
+	case e != nil && (e.Op == "dial" || e.Op == "tls" || e.Op == "opened") || op != nil && op.Op == "dial":
+		return failed, guard.KindBadAnswer, forwardReason("upstream.connect", "no connection"), safe
+	case late: // asking again would double the load of what is slow already
+		return failed, guard.KindUpstreamTimeout, forwardReason("upstream.late", "no answer in time"), false
+	}
+	return failed, guard.KindBadAnswer, forwardReason("upstream.reset", "the connection ended before an answer"), safe
+}
+
+// send asks the instance behind l. After success p.up holds the head of its
+// answer and must be closed.
+func (p *passage) send(l *link) error {
+	host := p.r.Host
+	if l.up.Host != "" {
+		host = l.up.Host
+	}
+	if p.upgrade == "" && (p.grpc || l.up.Protocol == "h2") {
+		return p.sendStandard(l, host)
+	}
+	a := &p.up
+	a.std = nil
+	if a.res == nil {
+		a.res = new(http1.Response)
+	}
+	q := &a.req
+	*q = http1.Request{
+		Addr: l.host, TLS: l.tls != nil, ServerName: l.up.Name, Method: p.r.Method, Target: p.target, Host: host,
+		Header: p.requestHeader(), Extra: p.fields[:], Upgrade: p.upgrade,
+	}
+	switch {
+	case p.in.over == nil:
+	case p.in.skip:
+		q.Body = p.body.b
+	default:
+		q.Stream, q.Length = p.stream(), p.r.ContentLength
+	}
+	if p.r.ProtoAtLeast(1, 1) {
+		q.On1xx = p.interim
+	}
+	if err := l.strict.Do(p.r.Context(), a.res, q); err != nil {
+		return err
+	}
+	a.status, a.header, a.length, a.open = a.res.Status, a.res.Header, a.res.Length, true
+	return nil
+}
+
+// stream is what is held of the request's body and what is still to come.
+func (p *passage) stream() io.Reader {
+	if len(p.body.b) == 0 {
+		return &p.in
+	}
+	return io.MultiReader(&held{b: p.body.b}, &p.in)
+}
+
+type held struct{ b []byte }
+
+func (h *held) Read(b []byte) (int, error) {
+	if len(h.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, h.b)
+	h.b = h.b[n:]
+	return n, nil
+}
+
+// interim passes on an interim answer (RFC 9110 section 15.2); 100 and 101 are
+// affairs of a hop. Only links to what is needed next go with it.
+func (p *passage) interim(status int, h http.Header) {
+	if status < 102 || status > 199 {
+		return
+	}
+	out := p.w.Header()
+	for _, v := range h["Link"] {
+		out["Link"] = append(out["Link"], v)
+	}
+	p.w.WriteHeader(status)
+	delete(out, "Link")
+}
+
+// sendStandard asks over net/http's HTTP/2 transport.
+func (p *passage) sendStandard(l *link, host string) error {
+	a := &p.up
+	ctx, cancel := context.WithCancel(p.r.Context())
+	u := *p.r.URL
+	u.Scheme, u.Host = l.scheme(), l.host
+	q := &http.Request{Method: p.r.Method, URL: &u, Host: host, Header: p.standardHeader(), Proto: "HTTP/2.0", ProtoMajor: 2}
+	switch {
+	case p.in.over == nil:
+	case p.in.skip:
+		q.Body, q.ContentLength = io.NopCloser(&held{b: p.body.b}), int64(len(p.body.b))
+	default:
+		q.Body, q.ContentLength = io.NopCloser(p.stream()), p.r.ContentLength
+	}
+	a.idle = nil
+	if !p.grpc {
+		a.idle = time.AfterFunc(p.g.o.Bounds.AnswerTime, cancel)
+	}
+	res, err := l.standard(true).RoundTrip(q.WithContext(ctx))
+	if err != nil {
+		if a.idle != nil && !a.idle.Stop() && p.r.Context().Err() == nil {
+			err = errors.Join(err, context.DeadlineExceeded)
+		}
+		cancel()
+		return err
+	}
+	if a.idle != nil {
+		a.idle.Reset(p.g.o.Bounds.StreamIdle)
+	}
+	a.std, a.cancel, a.status, a.header, a.length, a.open = res, cancel, res.StatusCode, res.Header, res.ContentLength, true
+	return nil
+}
+
+// forwarded sets what the upstream is told about the client. Only a trusted
+// peer's own account is passed on.
+func (p *passage) forwarded() {
+	r := p.r
+	proto, host, by := "http", r.Host, ""
+	if r.TLS != nil {
+		proto = "https"
+	}
+	if p.req.Peer.Is4() {
+		by, _, _ = strings.Cut(r.RemoteAddr, ":")
+	} else {
+		by = p.req.Peer.String()
+	}
+	if len(p.g.o.TrustedProxies) > 0 && p.g.trusted(p.req.Peer) {
+		if before := strings.Join(r.Header["X-Forwarded-For"], ", "); before != "" {
+			by = before + ", " + by
+		}
+		if v := first(r.Header["X-Forwarded-Proto"]); v == "http" || v == "https" {
+			proto = v
+		}
+		if v := first(r.Header["X-Forwarded-Host"]); v != "" {
+			host = v
+		}
+	}
+	p.fields = [4]http1.Field{
+		{Name: "X-Forwarded-For", Value: by}, {Name: "X-Forwarded-Proto", Value: proto},
+		{Name: "X-Forwarded-Host", Value: host}, {Name: "X-Request-Id", Value: p.id},
+	}
+}
+
+// requestHeader is the header for the strict client, which leaves out by
+// itself what concerns one hop and what p.fields sets: the client's own map
+// when nothing else has to go.
+func (p *passage) requestHeader() http.Header {
+	h := p.r.Header
+	if !p.options {
+		clean := true
+		for name := range h {
+			if p.g.strip.verdict(name) == remove {
+				clean = false
+				break
+			}
+		}
+		if clean {
+			return h
+		}
+	}
+	if p.header == nil {
+		p.header = make(http.Header, len(h))
+	}
+	clear(p.header)
+	for name, values := range h {
+		if p.g.strip.verdict(name) == pass {
+			p.header[name] = values
+		}
+	}
+	if p.options {
+		connectionOptions(h["Connection"], func(name string) bool { delete(p.header, name); return true })
+	}
+	return p.header
+}
+
+// standardHeader is the header for net/http's transport.
+func (p *passage) standardHeader() http.Header {
+	h := make(http.Header, len(p.r.Header)+4)
+	for name, values := range p.r.Header {
+		if p.g.strip.verdict(name) == pass {
+			h[name] = values
+		}
+	}
+	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
+	for _, f := range p.fields {
+		h[f.Name] = []string{f.Value}
+	}
+	if p.grpc {
+		h["Te"] = []string{"trailers"}
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = []string{""} // or the transport would send its own
+	}
+	return h
+}
+
+// reply answers with what p.up holds and says what that means for the instance.
+func (p *passage) reply(t try) outcome {
+	a, g := &p.up, p.g
+	defer a.close()
+	p.out.Origin = a.status
+	o := served
+	if a.status >= http.StatusBadGateway && a.status <= http.StatusGatewayTimeout {
+		o = failed
+	}
+	if a.status == http.StatusSwitchingProtocols {
+		if p.upgrade == "" || !strings.EqualFold(first(a.header["Upgrade"]), p.upgrade) {
+			p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.switch", "the answer switched to what was not asked for"))
+			return failed
+		}
+		p.ses.Response(a.status, a.header, g.o.Now())
+		return p.tunnel(t)
+	}
+	step := p.ses.Response(a.status, a.header, g.o.Now())
+	if step.Verb != guard.Proceed {
+		p.refuseStep(step)
+		return o
+	}
+	bodyless := p.r.Method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
+	ended, inHand := bodyless, false
+	if !bodyless {
+		if a.std == nil {
+			a.whole, inHand = a.res.Buffered()
+			ended = inHand
+		}
+		if !ended && step.Body == guard.BodyWhole {
+			var err error
+			if ended, err = p.fill(&p.answer, a, step.BodyLimit, a.length); err != nil {
+				return p.unreadable(err)
+			}
+			a.whole = p.answer.b
+		}
+	}
+	if step.Body == guard.BodyWhole || step.Body == guard.BodySample && ended {
+		b := a.whole
+		if int64(len(b)) > step.BodyLimit {
+			b = b[:step.BodyLimit+1]
+		}
+		if step := p.ses.ResponseBody(b, g.o.Now()); step.Verb != guard.Proceed {
+			p.refuseStep(step)
+			return o
+		}
+	}
+	if out, ok := p.w.(http1.Answerer); ok && inHand && len(a.res.Trailer) == 0 {
+		return p.answerAtOnce(out, o)
+	}
+	return p.answerStream(step, bodyless, ended, o)
+}
+
+// unreadable answers for an upstream whose body could not be held.
+func (p *passage) unreadable(err error) outcome {
+	switch {
+	case errors.Is(err, errBuffered):
+		p.refuse(guard.KindUnavailable, retrySoon, forwardReason("answer.buffered", "too many bytes held at once"))
+		return unknown
+	case timedOut(err):
+		p.refuse(guard.KindUpstreamTimeout, nil, forwardReason("upstream.late", "the answer stalled"))
+	default:
+		p.refuse(guard.KindBadAnswer, nil, forwardReason(truncated(err), "the answer was not whole"))
+	}
+	return failed
+}
+
+// truncated is the rule of an answer that broke off.
+func truncated(err error) string {
+	var e *http1.Error
+	if errors.As(err, &e) && e.Rule != "" {
+		return "upstream." + e.Rule
+	}
+	return "upstream.truncated"
+}
+
+// answerHeader takes out of h what is the upstream's own affair.
+func (p *passage) answerHeader(h http.Header) {
+	if c := h["Connection"]; len(c) > 0 {
+		connectionOptions(c, func(name string) bool {
+			if name != "Content-Type" && name != "Content-Length" {
+				delete(h, name)
+			}
+			return true
+		})
+	}
+	for name := range h {
+		if leavesAnswer(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// leavesAnswer reports whether an answer header stays behind.
+func leavesAnswer(name string) bool {
+	switch name {
+	case "Content-Type", "Content-Length", "Date", "Cache-Control", "Etag", "Last-Modified", "Vary", "Location":
+		return false
+	}
+	return hopByHop[name] || tells[name]
+}
+
+// answerAtOnce sends an answer that is in hand in one write.
+func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
+	a := &p.up
+	h := a.header
+	p.answerHeader(h)
+	p.idValue[0] = p.id
+	h["X-Request-Id"] = p.idValue[:]
+	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil {
+		h["Alt-Svc"] = *v
+	}
+	p.wrote = true
+	p.out.Status = a.status
+	if err := out.WriteAnswer(a.status, h, a.whole); err != nil {
+		p.out.Status = 0
+		p.finish()
+		return o
+	}
+	p.out.ResponseBytes = int64(len(a.whole))
+	p.finish()
+	return o
+}
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// answerStream sends the answer as it comes. ended: all of it is in a.whole.
+func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome) outcome {
+	a, w := &p.up, p.w
+	p.answerHeader(a.header)
+	h := w.Header()
+	for name, values := range a.header {
+		h[name] = values
+	}
+	h["X-Request-Id"] = []string{p.id}
+	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil && p.r.ProtoMajor < 3 {
+		h["Alt-Svc"] = *v
+	}
+	switch {
+	case bodyless:
+	case ended:
+		h["Content-Length"] = []string{strconv.Itoa(len(a.whole))}
+	case a.length >= 0:
+		h["Content-Length"] = []string{strconv.FormatInt(a.length, 10)}
+	default:
+		delete(h, "Content-Length")
+	}
+	p.wrote = true
+	p.out.Status = a.status
+	p.timeWrite()
+	w.WriteHeader(a.status)
+	events := strings.HasPrefix(first(a.header["Content-Type"]), "text/event-stream")
+	if len(a.whole) > 0 {
+		if n, err := w.Write(a.whole); err != nil {
+			p.out.ResponseBytes += int64(n)
+			p.cutAnswer(nil)
+			return o
+		}
+		p.out.ResponseBytes += int64(len(a.whole))
+	}
+	if ended {
+		p.trailers()
+		p.finish()
+		return o
+	}
+	atOnce := a.length < 0 || events || p.grpc
+	if atOnce {
+		p.flush()
+	}
+	if events && step.Body != guard.BodySample {
+		p.finish() // it may never end: it is on record from now on
+	}
+	keep := 0
+	if p.g.o.Recorder != nil {
+		keep = p.g.o.Bounds.Sample
+	}
+	if step.Body == guard.BodySample {
+		keep = max(keep, int(step.BodyLimit)+1)
+	}
+	p.sample.b = append(p.sample.b, a.whole[:min(len(a.whole), keep)]...)
+	a.whole = nil
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := a.Read(*buf)
+		if n > 0 {
+			if room := keep - len(p.sample.b); room > 0 {
+				p.sample.b = append(p.sample.b, (*buf)[:min(n, room)]...)
+			}
+			p.timeWrite()
+			if _, err := w.Write((*buf)[:n]); err != nil {
+				p.cutAnswer(nil)
+				return o
+			}
+			p.out.ResponseBytes += int64(n)
+			if atOnce && !p.flush() {
+				p.cutAnswer(nil)
+				return o
+			}
+			if a.idle != nil {
+				a.idle.Reset(p.g.o.Bounds.StreamIdle)
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if p.r.Context().Err() != nil {
+				p.cutAnswer(nil)
+				return o
+			}
+			p.cutAnswer(forwardReason(truncated(err), "the answer broke off"))
+			return failed
+		}
+	}
+	if step.Body == guard.BodySample && p.ses != nil {
+		p.ses.ResponseBody(p.sample.b[:min(int64(len(p.sample.b)), step.BodyLimit+1)], p.g.o.Now())
+	}
+	p.trailers()
+	p.finish()
+	return o
+}
+
+// cutAnswer records an answer that broke off and marks the connection to be cut.
+func (p *passage) cutAnswer(reason *sallyport.Reason) {
+	p.out.Reason = reason
+	p.finish()
+	p.abort = true
+}
+
+func (p *passage) timeWrite() {
+	if p.rc != nil {
+		p.rc.SetWriteDeadline(time.Now().Add(p.g.o.Bounds.WriteTime))
+	}
+}
+
+func (p *passage) flush() bool {
+	if p.rc != nil {
+		return p.rc.Flush() == nil
+	}
+	if f, ok := p.w.(http.Flusher); ok {
+		f.Flush()
+	}
+	return true
+}
+
+// trailers passes the answer's trailer on (RFC 9110 section 6.5).
+func (p *passage) trailers() {
+	for name, values := range p.up.trailer() {
+		if !hopByHop[name] && !tells[name] && name != "Content-Length" {
+			p.w.Header()[http.TrailerPrefix+name] = values
+		}
+	}
+}

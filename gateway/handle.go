@@ -1,0 +1,480 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/gateway/http1"
+	"sallyport.dev/guard"
+)
+
+// A passage is one request on its way through the gateway. It is reused: what
+// is kept from one request to the next is named in reset.
+type passage struct {
+	g    *Gateway
+	w    http.ResponseWriter
+	r    *http.Request
+	rc   *http.ResponseController // nil under the strict front, which times bodies itself
+	id   string
+	req  guard.Request
+	ses  *guard.Session
+	pool *pool
+
+	target   string // path and query as sent upstream
+	client   netip.Addr
+	upgrade  string // protocol asked for, "" for none
+	options  bool   // Connection names headers that end here
+	grpc     bool   // HTTP/2 end to end
+	fields   [4]http1.Field
+	header   http.Header // request headers for the upstream, when not the client's own
+	tried    []*instance
+	up       ask
+	in       inbound // the request's body
+	body     buffer  // of it, what is held
+	answer   buffer  // of the answer's body, what is held
+	sample   buffer  // of the answer's body, what has passed
+	out      guard.Outcome
+	reserved int64 // of Gateway.buffered
+	ended    bool  // the record has been handed over
+	wrote    bool  // the answer's head is out
+	abort    bool  // the answer broke off: the connection is to be cut
+	idValue  [1]string
+}
+
+var passages = sync.Pool{New: func() any { return new(passage) }}
+
+func (p *passage) reset() {
+	body, answer, sample, header, tried := p.body.b[:0], p.answer.b[:0], p.sample.b[:0], p.header, p.tried[:0]
+	up := p.up
+	up.reset()
+	clear(header)
+	*p = passage{header: header, tried: tried, up: up}
+	p.body.b, p.answer.b, p.sample.b = keepSmall(body), keepSmall(answer), keepSmall(sample)
+}
+
+// keepSmall keeps a buffer for the next request unless it has grown large.
+func keepSmall(b []byte) []byte {
+	if cap(b) > 128<<10 {
+		return nil
+	}
+	return b
+}
+
+// ServeHTTP guards, forwards and answers one request. It panics with
+// http.ErrAbortHandler when an answer that had begun can't be completed.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := passages.Get().(*passage)
+	p.g, p.w, p.r = g, w, r
+	defer p.end()
+	p.run()
+}
+
+// end closes a passage, whatever became of it.
+func (p *passage) end() {
+	v := recover()
+	switch {
+	case v != nil && v != http.ErrAbortHandler:
+		p.fault(v)
+		v = nil
+		if p.abort {
+			v = http.ErrAbortHandler
+		}
+	case p.abort:
+		v = http.ErrAbortHandler
+	}
+	p.g.buffered.sub(p.reserved)
+	p.reset()
+	passages.Put(p)
+	if v != nil {
+		panic(v)
+	}
+}
+
+// fault answers for a broken promise inside our own code. The session is in an
+// unknown state and not touched again.
+func (p *passage) fault(v any) {
+	p.g.o.Log.Error("request failed in the gateway", "request", p.id, "panic", v, "stack", string(debug.Stack()))
+	p.ses = nil
+	if p.ended {
+		p.abort = true
+		return
+	}
+	p.ended = true
+	k := guard.KindInternal
+	x := turnedAway(p.id, p.g.o.Now(), k, "gateway.fault")
+	x.Method, x.Host, x.Path, x.Query, x.Client = p.r.Method, p.r.Host, p.req.Path, p.req.RawQuery, p.client
+	if p.wrote {
+		x.Status, p.abort = 0, true
+	} else {
+		x.ResponseBytes = writeProblem(p.w, p.r.Method, k, p.id, nil)
+	}
+	p.g.record(x)
+}
+
+func (p *passage) run() {
+	g, r := p.g, p.r
+	now := g.o.Now()
+	p.id = newID(now)
+	peer := peerOf(r.RemoteAddr)
+	p.client = peer
+	if len(g.o.TrustedProxies) > 0 && g.trusted(peer) {
+		p.client = clientOf(peer, r.Header["X-Forwarded-For"], g.trusted)
+	}
+	strict := p.survey()
+	if !g.requests.add(1) {
+		p.turnAway(now, guard.KindUnavailable, "requests.total", retrySoon)
+		return
+	}
+	defer g.requests.sub(1)
+	if !g.clients.enter(p.client) {
+		p.turnAway(now, guard.KindLimited, "requests.client", retrySoon)
+		return
+	}
+	defer g.clients.leave(p.client)
+	if k, rule := p.checkHead(strict); k.Status != 0 {
+		p.turnAway(now, k, rule, nil)
+		return
+	}
+	p.req = guard.Request{
+		ID: p.id, Door: "gateway", Method: r.Method, Host: r.Host, Proto: r.Proto, TLS: r.TLS != nil, Header: r.Header,
+		Client: p.client, Peer: peer, ContentLength: r.ContentLength, Upgrade: p.upgrade != "",
+	}
+	p.req.Path, p.req.RawQuery, _ = strings.Cut(p.target, "?")
+	ses, step := g.program.Load().Begin(&p.req, now)
+	p.ses = ses
+	for tries := 0; step.Verb == guard.Fetch && tries < 4; tries++ {
+		p.fetch(step.Fetch)
+		step = ses.Resume(g.o.Now())
+	}
+	if step.Verb != guard.Proceed {
+		p.refuseStep(step)
+		return
+	}
+	if k, reason := p.receive(step); k.Status != 0 {
+		p.refuse(k, nil, reason)
+		return
+	} else if p.wrote || p.ended {
+		return
+	}
+	p.forward()
+}
+
+// fetch lets the resolver get a key within its time.
+func (p *passage) fetch(f guard.FetchKey) {
+	if p.g.o.Resolver == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.r.Context(), p.g.o.Bounds.FetchTime)
+	defer cancel()
+	if err := p.g.o.Resolver.Resolve(ctx, f.Issuer, f.KeyID); err != nil {
+		p.g.o.Log.Debug("fetch key", "issuer", f.Issuer, "error", err)
+	}
+}
+
+// survey reads what concerns this hop out of the head. It reports whether the
+// strict front has checked its framing and bounds already.
+func (p *passage) survey() (strict bool) {
+	r := p.r
+	p.target = r.RequestURI
+	if !strings.HasPrefix(p.target, "/") && p.target != "*" {
+		p.target = r.URL.RequestURI() // absolute form (RFC 9112 section 3.2.2)
+	}
+	p.grpc = r.ProtoMajor == 2 && strings.HasPrefix(first(r.Header["Content-Type"]), "application/grpc")
+	if c := r.Header["Connection"]; len(c) > 0 {
+		connectionOptions(c, func(name string) bool {
+			switch name {
+			case "Keep-Alive", "Close":
+			case "Upgrade":
+				p.upgrade = first(r.Header["Upgrade"])
+			default:
+				p.options = true
+			}
+			return true
+		})
+	}
+	if _, strict = p.w.(http1.Answerer); !strict {
+		p.rc = http.NewResponseController(p.w)
+	}
+	return strict
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// checkHead is the door's own check: framing that the front leaves to it, and
+// bounds. A zero kind means that all is well.
+func (p *passage) checkHead(strict bool) (guard.Kind, string) {
+	r, b := p.r, &p.g.o.Bounds
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		return guard.KindNotImplemented, "method.unsupported"
+	}
+	if !strict {
+		if len(p.target) > b.Target {
+			return guard.KindTargetTooLong, "target.length"
+		}
+		lines, size := 0, len(r.Method)+len(p.target)+len(r.Host)
+		for name, values := range r.Header {
+			for _, v := range values {
+				lines++
+				size += len(name) + len(v) + 4
+			}
+		}
+		if lines > b.HeaderLines || size > b.Header {
+			return guard.KindHeaderTooLarge, "header.size"
+		}
+	}
+	if r.ContentLength > b.Body {
+		return guard.KindTooLarge, "body.length"
+	}
+	if p.options && !connectionOptions(r.Header["Connection"], func(name string) bool { return !essential[name] }) {
+		return guard.KindBadRequest, "framing.connection-option"
+	}
+	if p.upgrade != "" {
+		// The only upgrade that passes; any other is left out (RFC 9110 section
+		// 7.8 lets a server ignore it), h2c above all.
+		if !strings.EqualFold(p.upgrade, "websocket") || r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ContentLength != 0 {
+			p.upgrade = ""
+		} else {
+			p.upgrade = "websocket"
+		}
+	}
+	return guard.Kind{}, ""
+}
+
+// turnAway refuses a request before a guard was asked.
+func (p *passage) turnAway(now time.Time, k guard.Kind, rule string, extra [][2]string) {
+	n := writeProblem(p.w, p.r.Method, k, p.id, extra)
+	p.wrote = true
+	path, query, _ := strings.Cut(p.target, "?")
+	x := turnedAway(p.id, now, k, rule)
+	x.Method, x.Host, x.Path, x.Query, x.Proto, x.TLS = p.r.Method, p.r.Host, path, query, p.r.Proto, p.r.TLS != nil
+	x.Client, x.ResponseBytes, x.Duration = p.client, n, p.g.o.Now().Sub(now)
+	p.g.record(x)
+}
+
+// turnedAway is the record of a request that no guard has seen.
+func turnedAway(id string, now time.Time, k guard.Kind, rule string) *sallyport.Exchange {
+	action := sallyport.ActionRefuse
+	if k.Status == http.StatusTooManyRequests || k.Status == http.StatusServiceUnavailable {
+		action = sallyport.ActionThrottle
+	}
+	return &sallyport.Exchange{
+		ID: id, Time: now, Door: "gateway", Status: k.Status,
+		Decision: sallyport.Decision{
+			Action: action, Stage: sallyport.StageRequest, Status: k.Status,
+			Reasons: []sallyport.Reason{{Stage: sallyport.StageRequest, Rule: rule, Detail: k.Title, Mode: sallyport.Enforce}},
+		},
+	}
+}
+
+func (g *Gateway) record(x *sallyport.Exchange) {
+	g.count.exchange(x)
+	if g.o.Recorder != nil {
+		g.o.Recorder.Record(x)
+	}
+}
+
+// refuseStep answers with the guard's refusal.
+func (p *passage) refuseStep(s guard.Step) {
+	if s.Refusal == nil { // a Fetch without end
+		p.refuse(guard.KindInternal, nil, &sallyport.Reason{Stage: sallyport.StageAuthenticate, Rule: "key.unresolved", Mode: sallyport.Enforce})
+		return
+	}
+	p.refuse(s.Refusal.Kind, s.Refusal.Header, nil)
+}
+
+// refuse answers with a problem and ends the record. reason is the door's own,
+// nil when the guard has decided.
+func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reason) {
+	p.wrote = true
+	p.out.Status = k.Status
+	p.out.Reason = reason
+	p.out.ResponseBytes = writeProblem(p.w, p.r.Method, k, p.id, extra)
+	p.finish()
+}
+
+// finish ends the session and hands the record over, once.
+func (p *passage) finish() {
+	if p.ses == nil || p.ended {
+		return
+	}
+	p.ended = true
+	p.out.RequestBytes = p.in.n + int64(len(p.body.b))
+	if p.in.over != nil { // the held part was read through p.in too
+		p.out.RequestBytes = p.in.n
+	}
+	x := p.ses.End(p.out, p.g.o.Now())
+	p.ses = nil
+	if rec := p.g.o.Recorder; rec != nil && rec.Want(x) {
+		x.RequestBody = sampleOf(p.body.b, p.g.o.Bounds.Sample)
+		if len(p.up.whole) > 0 {
+			x.ResponseBody = sampleOf(p.up.whole, p.g.o.Bounds.Sample)
+		} else {
+			x.ResponseBody = sampleOf(p.sample.b, p.g.o.Bounds.Sample)
+		}
+	}
+	p.g.record(x)
+}
+
+// sampleOf copies what the recorder may keep: the buffers are used again.
+func sampleOf(b []byte, max int) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return append([]byte(nil), b[:min(len(b), max)]...)
+}
+
+// A buffer holds bytes of a body, counted against Bounds.Buffered.
+type buffer struct{ b []byte }
+
+var errBuffered = errors.New("too many bytes of bodies held at once")
+
+// fill reads from r until it ends or more than limit bytes are held. It
+// reports whether r has ended.
+func (p *passage) fill(b *buffer, r io.Reader, limit int64, hint int64) (ended bool, err error) {
+	if hint > 0 && hint <= limit && int64(cap(b.b)) < hint+1 {
+		if err := p.grow(b, hint+1); err != nil {
+			return false, err
+		}
+	}
+	for {
+		if int64(len(b.b)) > limit {
+			return false, nil
+		}
+		if len(b.b) == cap(b.b) {
+			if err := p.grow(b, max(4<<10, 2*int64(cap(b.b)))); err != nil {
+				return false, err
+			}
+		}
+		n, err := r.Read(b.b[len(b.b):min(int64(cap(b.b)), limit+1)])
+		b.b = b.b[:len(b.b)+n]
+		if err == io.EOF {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// grow gives b room for n bytes; rooms that one request may hold without
+// asking are small.
+func (p *passage) grow(b *buffer, n int64) error {
+	if more := n - int64(cap(b.b)); n > 16<<10 {
+		if !p.g.buffered.add(more) {
+			return errBuffered
+		}
+		p.reserved += more
+	}
+	next := make([]byte, len(b.b), n)
+	copy(next, b.b)
+	b.b = next
+	return nil
+}
+
+// inbound is the request's body as it is read: bounded, counted and timed.
+type inbound struct {
+	over io.Reader // the client's body; nil when there is none
+	p    *passage
+	n    int64
+	err  error // why it could not be read to its end, other than io.EOF
+	skip bool  // already at its end
+}
+
+var errTooLarge = errors.New("request body is longer than the bound")
+
+func (in *inbound) Read(b []byte) (int, error) {
+	if in.err != nil {
+		return 0, in.err
+	}
+	if in.skip {
+		return 0, io.EOF
+	}
+	if in.p.rc != nil {
+		in.p.rc.SetReadDeadline(time.Now().Add(in.p.g.o.Bounds.BodyIdle))
+	}
+	n, err := in.over.Read(b)
+	in.n += int64(n)
+	switch {
+	case err == io.EOF:
+		in.skip = true
+	case err != nil:
+		in.err = err
+	case in.n > in.p.g.o.Bounds.Body:
+		in.err = errTooLarge
+		return n, in.err
+	}
+	return n, err
+}
+
+// receive reads as much of the request's body as the step wants and hands it
+// to the guard. A zero kind means: go on, unless the guard has refused.
+func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
+	r := p.r
+	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
+		p.in.over, p.in.p = r.Body, p
+	}
+	if step.Body == guard.BodyNone || step.Body == guard.BodyStream {
+		// A short body that is all there is sent in one write, and can be sent again.
+		if p.in.over != nil && r.ContentLength > 0 && r.ContentLength <= 16<<10 && !p.grpc {
+			if _, err := p.fill(&p.body, &p.in, r.ContentLength, r.ContentLength); err != nil {
+				return p.bodyTrouble(err)
+			}
+			p.in.skip = true
+		}
+		return guard.Kind{}, nil
+	}
+	if p.in.over != nil {
+		limit := step.BodyLimit
+		if step.Body == guard.BodySample {
+			limit--
+		}
+		ended, err := p.fill(&p.body, &p.in, limit, r.ContentLength)
+		if err != nil {
+			return p.bodyTrouble(err)
+		}
+		if ended {
+			p.in.skip = true
+		}
+	} else {
+		p.in.skip = true
+	}
+	if step = p.ses.RequestBody(p.body.b, p.g.o.Now()); step.Verb != guard.Proceed {
+		p.refuseStep(step)
+	}
+	return guard.Kind{}, nil
+}
+
+// bodyTrouble is the answer to a body that could not be read.
+func (p *passage) bodyTrouble(err error) (guard.Kind, *sallyport.Reason) {
+	reason := &sallyport.Reason{Stage: sallyport.StageRequest, Mode: sallyport.Enforce, Place: sallyport.Place{In: sallyport.InBody}}
+	var refusal *http1.Refusal
+	switch {
+	case errors.Is(err, errTooLarge):
+		reason.Rule = "body.length"
+		return guard.KindTooLarge, reason
+	case errors.Is(err, errBuffered):
+		reason.Rule = "body.buffered"
+		return guard.KindUnavailable, reason
+	case errors.As(err, &refusal):
+		reason.Rule, reason.Detail = refusal.Rule, refusal.Detail
+		return kindOf(refusal.Status), reason
+	case timedOut(err):
+		reason.Rule = "body.slow"
+		return guard.KindTimeout, reason
+	}
+	reason.Rule = "body.incomplete"
+	return guard.KindBadRequest, reason
+}

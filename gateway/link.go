@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"sallyport.dev/gateway/http1"
+)
+
+// A link is the set of connections to one instance.
+type link struct {
+	url    string // scheme://host:port
+	host   string // host:port
+	up     Upstream
+	tls    *tls.Config // nil for plain http
+	bounds Bounds
+
+	strict *http1.Transport
+
+	mu     sync.Mutex
+	h1, h2 *http.Transport
+}
+
+func (l *link) scheme() string { return l.up.Scheme }
+
+func newLink(id string, u Upstream, b Bounds) (*link, error) {
+	v, err := url.Parse(id)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{url: id, host: v.Host, up: u, bounds: b}
+	if u.Scheme == "https" {
+		l.tls = &tls.Config{ServerName: u.Name, MinVersion: tls.VersionTLS12, CipherSuites: suites}
+		if u.CA != "" {
+			pem, err := os.ReadFile(u.CA)
+			if err != nil {
+				return nil, fmt.Errorf("read the roots of the upstream: %w", err)
+			}
+			l.tls.RootCAs = x509.NewCertPool()
+			if !l.tls.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, errors.New("read the roots of the upstream: no certificate in " + u.CA)
+			}
+		}
+	}
+	l.strict = &http1.Transport{
+		TLS: l.tls, DialTimeout: dialTime, AnswerTimeout: b.AnswerTime, BodyTimeout: b.StreamIdle, IdleTimeout: 60 * time.Second,
+	}
+	return l, nil
+}
+
+// standard is net/http's transport for what the strict client does not speak:
+// HTTP/2 (in the clear too), upgrades, and active checks.
+func (l *link) standard(h2 bool) *http.Transport {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := &l.h1
+	if h2 {
+		at = &l.h2
+	}
+	if *at != nil {
+		return *at
+	}
+	dialer := &net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, l.host)
+		},
+		TLSHandshakeTimeout:    dialTime,
+		TLSClientConfig:        l.tls.Clone(),
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        60 * time.Second,
+		ResponseHeaderTimeout:  l.bounds.AnswerTime,
+		MaxResponseHeaderBytes: 256 << 10,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
+		Protocols:              new(http.Protocols),
+	}
+	if h2 {
+		t.Protocols.SetHTTP2(true)
+		t.Protocols.SetUnencryptedHTTP2(l.tls == nil)
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
+	} else {
+		t.Protocols.SetHTTP1(true)
+	}
+	*at = t
+	return t
+}
+
+const dialTime = 5 * time.Second
+
+// retire closes the idle connections; those in use close when they are done.
+func (l *link) retire() {
+	l.strict.CloseIdle("")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range []*http.Transport{l.h1, l.h2} {
+		if t != nil {
+			t.CloseIdleConnections()
+		}
+	}
+}

@@ -1,0 +1,683 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport.dev"
+)
+
+// The ways in which no instance can be had.
+var (
+	errNoInstance = errors.New("no instance is admitted and healthy")
+	errBusy       = errors.New("every instance has as many requests as it may")
+)
+
+// Reasons of admission that the pool gives by itself.
+const (
+	reasonNoGate   = "no gate configured"
+	reasonUntested = "not admitted yet"
+	reasonGone     = "no longer among the upstreams"
+)
+
+// A pool is the set of instances of one API. Lock order: pool.mu, then
+// instance.mu; choosing an instance takes neither.
+type pool struct {
+	name   string
+	now    func() time.Time
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	log    *slog.Logger
+	bounds Bounds
+
+	mu       sync.Mutex
+	api      API
+	resolved map[Upstream][]*instance // what each upstream stands for now
+	cancel   context.CancelFunc       // ends the timers of the current api
+	tasks    sync.WaitGroup
+
+	health atomic.Pointer[Health]
+	list   atomic.Pointer[[]*instance]
+	budget atomic.Int64 // retries that may be made, in hundredths
+}
+
+// An instance is one address of a pool and what is known about it.
+type instance struct {
+	pool *pool
+	url  string
+	up   Upstream
+	link *link // its connections
+
+	inflight atomic.Int64
+	served   atomic.Int64
+	failed   atomic.Int64
+
+	open  atomic.Bool  // admitted, and still an upstream
+	sick  atomic.Bool  // the active check says so
+	out   atomic.Int64 // left out until this time in unix nanoseconds; 0: in
+	trial atomic.Bool  // one request is finding out whether it is well again
+	warm  atomic.Int64 // slow start began then, in unix nanoseconds; 0: over
+	row   atomic.Int32 // passive failures in a row
+
+	mu        sync.Mutex
+	address   netip.AddrPort
+	admission sallyport.Admission
+	reason    string
+	since     time.Time
+	backoff   time.Duration
+	checks    int // active checks in a row: > 0 well, < 0 not
+}
+
+func newPool(name string, g *Gateway) *pool {
+	p := &pool{name: name, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, resolved: map[Upstream][]*instance{}}
+	p.list.Store(&[]*instance{})
+	p.health.Store(&Health{})
+	p.budget.Store(10 * 100)
+	return p
+}
+
+// checkAPI finds what is wrong with the settings of a pool.
+func checkAPI(a *API) error {
+	if a.Name == "" {
+		return errors.New("a pool has no name")
+	}
+	seen := map[string]bool{}
+	for i := range a.Upstreams {
+		u := &a.Upstreams[i]
+		id := u.URL + u.DNS
+		switch {
+		case (u.URL == "") == (u.DNS == ""):
+			return fmt.Errorf("pool %s: upstream %d needs either a URL or a DNS name", a.Name, i+1)
+		case seen[id]:
+			return fmt.Errorf("pool %s: upstream %s is named twice", a.Name, id)
+		case u.Protocol != "" && u.Protocol != "http1" && u.Protocol != "h2":
+			return fmt.Errorf("pool %s: upstream %s: protocol %q is not one of http1, h2", a.Name, id, u.Protocol)
+		}
+		seen[id] = true
+		if u.URL != "" {
+			v, err := url.Parse(u.URL)
+			switch {
+			case err != nil:
+				return fmt.Errorf("pool %s: upstream %s: %w", a.Name, u.URL, err)
+			case v.Scheme != "http" && v.Scheme != "https":
+				return fmt.Errorf("pool %s: upstream %s: the scheme must be http or https", a.Name, u.URL)
+			case v.Host == "" || v.User != nil || v.RawQuery != "" || v.Fragment != "" || strings.Trim(v.Path, "/") != "":
+				return fmt.Errorf("pool %s: upstream %s: want scheme://host:port and nothing more", a.Name, u.URL)
+			}
+			u.Scheme = v.Scheme
+			u.URL = v.Scheme + "://" + withPort(v.Host, v.Scheme)
+			if u.Name == "" {
+				u.Name = v.Hostname()
+			}
+		} else {
+			if u.Scheme == "" {
+				u.Scheme = "http"
+			}
+			if u.Scheme != "http" && u.Scheme != "https" {
+				return fmt.Errorf("pool %s: upstream %s: the scheme must be http or https", a.Name, u.DNS)
+			}
+			u.DNS = withPort(u.DNS, u.Scheme)
+			host, _, err := net.SplitHostPort(u.DNS)
+			if err != nil || host == "" {
+				return fmt.Errorf("pool %s: upstream %s: want host:port", a.Name, u.DNS)
+			}
+			if u.Name == "" {
+				u.Name = host
+			}
+		}
+		number(&u.Refresh, 30*time.Second)
+		number(&u.MaxConns, 1024)
+	}
+	a.Health = a.Health.withDefaults()
+	return nil
+}
+
+func withPort(host, scheme string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	port := "80"
+	if scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// configure makes the pool serve a, which checkAPI has passed. Instances that
+// stay keep their state and connections. DNS names are resolved once before it
+// returns, within a short time; one that fails is tried again on its timer.
+func (p *pool) configure(a API) error {
+	p.mu.Lock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.api = a
+	p.health.Store(&a.Health)
+	before := p.resolved
+	p.resolved = map[Upstream][]*instance{}
+	known := map[string]*instance{}
+	for _, ins := range before {
+		for _, in := range ins {
+			known[in.url] = in
+		}
+	}
+	for _, u := range a.Upstreams {
+		if u.DNS != "" {
+			p.resolved[u] = before[u] // the last good, until resolved again
+			continue
+		}
+		in, err := p.instance(known[u.URL], u.URL, u)
+		if err != nil {
+			p.mu.Unlock()
+			return err
+		}
+		p.resolved[u] = []*instance{in}
+	}
+	p.publish()
+	p.mu.Unlock()
+
+	var first sync.WaitGroup
+	for _, u := range a.Upstreams {
+		if u.DNS == "" {
+			continue
+		}
+		first.Add(1)
+		p.tasks.Add(1)
+		go func() {
+			defer p.tasks.Done()
+			p.follow(ctx, u, first.Done)
+		}()
+	}
+	first.Wait()
+	if a.Health.Path != "" {
+		p.tasks.Add(1)
+		go func() {
+			defer p.tasks.Done()
+			p.watch(ctx, a.Health)
+		}()
+	}
+	return nil
+}
+
+// instance is old, if it still fits, or a new one. The caller holds p.mu.
+func (p *pool) instance(old *instance, id string, u Upstream) (*instance, error) {
+	if old != nil && old.up == u {
+		return old, nil
+	}
+	l, err := newLink(id, u, p.bounds)
+	if err != nil {
+		return nil, fmt.Errorf("pool %s: upstream %s: %w", p.name, id, err)
+	}
+	in := &instance{pool: p, url: id, up: u, link: l, since: p.now()}
+	if v, err := url.Parse(id); err == nil {
+		in.address, _ = netip.ParseAddrPort(v.Host)
+	}
+	switch {
+	case old != nil: // same address reached in another way: the admission stays
+		old.mu.Lock()
+		in.admission, in.reason, in.since = old.admission, old.reason, old.since
+		old.mu.Unlock()
+	case p.api.Gated:
+		in.admission, in.reason = sallyport.Held, reasonUntested
+	default:
+		in.admission, in.reason = sallyport.Admitted, reasonNoGate
+	}
+	if in.admission == sallyport.Admitted {
+		in.open.Store(true)
+		if old == nil && len(*p.list.Load()) > 0 { // one among others starts slowly; a first set serves at once
+			in.warm.Store(p.now().UnixNano())
+		}
+	}
+	return in, nil
+}
+
+// publish makes the instances of p.resolved the ones to choose from and
+// retires the others. The caller holds p.mu.
+func (p *pool) publish() {
+	var next []*instance
+	for _, u := range p.api.Upstreams {
+		for _, in := range p.resolved[u] {
+			if !slices.Contains(next, in) {
+				next = append(next, in)
+			}
+		}
+	}
+	previous := *p.list.Load()
+	p.list.Store(&next)
+	for _, in := range previous {
+		if !slices.Contains(next, in) {
+			in.retire()
+		}
+	}
+}
+
+func (in *instance) retire() {
+	in.mu.Lock()
+	in.admission, in.reason, in.since = sallyport.Retired, reasonGone, in.pool.now()
+	in.mu.Unlock()
+	in.open.Store(false)
+	in.link.retire()
+}
+
+// follow keeps the addresses of a DNS upstream up to date. An answer that
+// fails or is empty changes nothing: the last good addresses stay.
+func (p *pool) follow(ctx context.Context, u Upstream, first func()) {
+	host, port, _ := net.SplitHostPort(u.DNS)
+	for wait := time.Duration(0); ; {
+		if wait > 0 && !sleep(ctx, wait) {
+			return
+		}
+		lookup, cancel := context.WithTimeout(ctx, 3*time.Second)
+		addrs, err := p.lookup(lookup, host)
+		cancel()
+		wait = u.Refresh
+		if err == nil && len(addrs) == 0 {
+			err = errors.New("no addresses")
+		}
+		if err == nil {
+			err = p.settle(ctx, u, addrs, port)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.log.Warn("resolve upstream", "api", p.name, "upstream", u.DNS, "error", err)
+			wait = min(wait, 2*time.Second)
+		}
+		if first != nil {
+			first()
+			first = nil
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// settle makes addrs the instances of u.
+func (p *pool) settle(ctx context.Context, u Upstream, addrs []netip.Addr, port string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() != nil { // configured anew meanwhile
+		return ctx.Err()
+	}
+	known := map[string]*instance{}
+	for _, in := range p.resolved[u] {
+		known[in.url] = in
+	}
+	var next []*instance
+	for _, a := range addrs {
+		id := u.Scheme + "://" + net.JoinHostPort(a.Unmap().String(), port)
+		in, err := p.instance(known[id], id, u)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(next, in) && len(next) < 1024 {
+			next = append(next, in)
+		}
+	}
+	p.resolved[u] = next
+	p.publish()
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// stop ends the pool's timers and closes its idle connections.
+func (p *pool) stop() {
+	p.mu.Lock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.resolved = map[Upstream][]*instance{}
+	p.api.Upstreams = nil
+	p.publish()
+	p.mu.Unlock()
+	p.tasks.Wait()
+}
+
+// pick chooses an instance for one request by the power of two choices: the
+// less loaded of two taken at random. Those in tried come last. Whoever gets
+// a try calls done on it once.
+func (p *pool) pick(tried []*instance) (try, error) {
+	list := *p.list.Load()
+	n := len(list)
+	if n == 0 {
+		return try{}, errNoInstance
+	}
+	now := p.now().UnixNano()
+	if n > 1 {
+		i := rand.IntN(n)
+		j := rand.IntN(n - 1)
+		if j >= i {
+			j++
+		}
+		a, b := list[i], list[j]
+		if a.usable(now) == nil && b.usable(now) == nil && !slices.Contains(tried, a) && !slices.Contains(tried, b) {
+			if b.load(now) < a.load(now) {
+				a = b
+			}
+			if t, ok := a.take(); ok {
+				return t, nil
+			}
+		}
+	}
+	// One of the two can't serve, or there is but one: the least loaded that can.
+	reason := errNoInstance
+	for range 2 {
+		var best, again *instance
+		at := rand.IntN(n)
+		for k := range n {
+			in := list[(at+k)%n]
+			if err := in.usable(now); err != nil {
+				if errors.Is(err, errBusy) {
+					reason = err
+				}
+				continue
+			}
+			if slices.Contains(tried, in) {
+				again = in
+			} else if best == nil || in.load(now) < best.load(now) {
+				best = in
+			}
+		}
+		if best == nil {
+			best = again
+		}
+		if best == nil {
+			return try{}, reason
+		}
+		if t, ok := best.take(); ok {
+			return t, nil
+		}
+	}
+	return try{}, reason
+}
+
+// A try is one request on one instance, from pick to done.
+type try struct {
+	in    *instance
+	trial bool // it finds out whether an instance that was left out is well again
+}
+
+// usable says whether in may carry a request now.
+func (in *instance) usable(now int64) error {
+	if !in.open.Load() || in.sick.Load() {
+		return errNoInstance
+	}
+	if out := in.out.Load(); out != 0 && (now < out || in.trial.Load()) {
+		return errNoInstance
+	}
+	if in.inflight.Load() >= int64(in.up.MaxConns) {
+		return errBusy
+	}
+	return nil
+}
+
+// take counts a request on in. An instance that was left out and whose time
+// has come gets one at a time, until one of them succeeds.
+func (in *instance) take() (try, bool) {
+	trial := in.out.Load() != 0
+	if trial && !in.trial.CompareAndSwap(false, true) {
+		return try{}, false
+	}
+	in.inflight.Add(1)
+	return try{in, trial}, true
+}
+
+// load is what in carries, weighed up while it starts slowly.
+func (in *instance) load(now int64) float64 {
+	n := float64(in.inflight.Load() + 1)
+	warm := in.warm.Load()
+	if warm == 0 {
+		return n
+	}
+	span := int64(in.pool.health.Load().SlowStart)
+	if span <= 0 || now-warm >= span {
+		in.warm.CompareAndSwap(warm, 0)
+		return n
+	}
+	// Its share of the choices grows with time; the load alone could not hold it
+	// back while the others have little to do.
+	if rand.Float64() > max(float64(now-warm)/float64(span), 0.05) {
+		return n * 64
+	}
+	return n
+}
+
+// outcome of one try on an instance.
+type outcome int
+
+const (
+	unknown outcome = iota // the client went away, or the like
+	served
+	failed
+)
+
+// done ends a try.
+func (t try) done(o outcome) {
+	in := t.in
+	in.inflight.Add(-1)
+	switch o {
+	case served:
+		in.served.Add(1)
+		if in.row.Load() != 0 {
+			in.row.Store(0)
+		}
+		if t.trial {
+			in.mu.Lock()
+			in.backoff = 0
+			in.mu.Unlock()
+			in.warm.Store(in.pool.now().UnixNano())
+			in.out.Store(0)
+			in.pool.log.Info("instance answers again", "api", in.pool.name, "instance", in.url)
+		}
+	case failed:
+		in.failed.Add(1)
+		h := in.pool.health.Load()
+		if row := in.row.Add(1); t.trial || int(row) >= h.Failures && in.out.Load() == 0 {
+			in.eject(h)
+		}
+	}
+	if t.trial {
+		in.trial.Store(false)
+	}
+}
+
+// eject leaves in out for a time that doubles with each failure after it.
+func (in *instance) eject(h *Health) {
+	in.mu.Lock()
+	in.backoff = min(max(in.backoff*2, h.Backoff), h.MaxBack)
+	d := in.backoff
+	in.mu.Unlock()
+	in.row.Store(0)
+	in.out.Store(in.pool.now().Add(d).UnixNano())
+	in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", d)
+}
+
+// mayRetry takes one retry from the budget: so many percent of the requests,
+// and ten to begin with.
+func (p *pool) mayRetry() bool {
+	for {
+		n := p.budget.Load()
+		if n < 100 {
+			return false
+		}
+		if p.budget.CompareAndSwap(n, n-100) {
+			return true
+		}
+	}
+}
+
+func (p *pool) earnRetry() {
+	if n := p.budget.Load(); n < 100*100 {
+		p.budget.Add(int64(p.health.Load().Budget))
+	}
+}
+
+// watch checks each instance on a timer.
+func (p *pool) watch(ctx context.Context, h Health) {
+	for {
+		var round sync.WaitGroup
+		slots := make(chan struct{}, 16)
+		for _, in := range *p.list.Load() {
+			round.Add(1)
+			slots <- struct{}{}
+			go func() {
+				defer func() { <-slots; round.Done() }()
+				in.check(ctx, h)
+			}()
+		}
+		round.Wait()
+		if !sleep(ctx, h.Interval) {
+			return
+		}
+	}
+}
+
+func (in *instance) check(ctx context.Context, h Health) {
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	err := in.link.probe(ctx, h.Path)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err == nil {
+		in.checks = max(in.checks, 0) + 1
+	} else {
+		in.checks = min(in.checks, 0) - 1
+	}
+	switch {
+	case in.checks >= h.Recovered && in.sick.Load():
+		in.warm.Store(in.pool.now().UnixNano())
+		in.sick.Store(false)
+		in.pool.log.Info("instance is well", "api", in.pool.name, "instance", in.url)
+	case -in.checks >= h.Failures && !in.sick.Load():
+		in.sick.Store(true)
+		in.pool.log.Warn("instance is not well", "api", in.pool.name, "instance", in.url, "error", err)
+	}
+}
+
+// probe makes the active check's request, on a connection of its own.
+func (l *link) probe(ctx context.Context, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "sallyport-health")
+	if l.up.Host != "" {
+		req.Host = l.up.Host
+	}
+	resp, err := l.standard(l.up.Protocol == "h2").RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 399 {
+		return fmt.Errorf("answered %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// set changes the admission of in.
+func (in *instance) set(a sallyport.Admission, reason string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.admission == sallyport.Retired {
+		return
+	}
+	if in.admission != a {
+		in.since = in.pool.now()
+		if a == sallyport.Admitted {
+			in.warm.Store(in.since.UnixNano())
+		}
+	}
+	in.admission, in.reason = a, reason
+	in.open.Store(a == sallyport.Admitted)
+}
+
+func (in *instance) describe(now int64) sallyport.Instance {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return sallyport.Instance{
+		API: in.pool.name, URL: in.url, Address: in.address, Admission: in.admission, Reason: in.reason,
+		Healthy: !in.sick.Load() && in.out.Load() == 0, Since: in.since,
+	}
+}
+
+func (p *pool) find(id string) *instance {
+	for _, in := range *p.list.Load() {
+		if in.url == id {
+			return in
+		}
+	}
+	return nil
+}
+
+// Admit makes the instance named by in.API and in.URL routable. It is an error
+// of kind not found when no pool has it.
+func (g *Gateway) Admit(_ context.Context, in sallyport.Instance, reason string) error {
+	return g.admission(in, sallyport.Admitted, reason)
+}
+
+// Hold takes the instance named by in.API and in.URL out of the choice, with
+// in.Admission, or held if that is empty or admitted. Requests that are in
+// flight on it finish.
+func (g *Gateway) Hold(_ context.Context, in sallyport.Instance, reason string) error {
+	state := in.Admission
+	if state == "" || state == sallyport.Admitted {
+		state = sallyport.Held
+	}
+	return g.admission(in, state, reason)
+}
+
+func (g *Gateway) admission(in sallyport.Instance, a sallyport.Admission, reason string) error {
+	p := (*g.pools.Load())[in.API]
+	if p == nil {
+		return sallyport.Errorf(sallyport.NotFound, "no pool for API %s", in.API)
+	}
+	it := p.find(in.URL)
+	if it == nil {
+		return sallyport.Errorf(sallyport.NotFound, "API %s has no instance %s", in.API, in.URL)
+	}
+	it.set(a, reason)
+	g.o.Log.Info("instance "+string(a), "api", in.API, "instance", in.URL, "reason", reason)
+	return nil
+}
+
+// Instances lists the instances of all pools by API and URL, with why each is
+// in its state.
+func (g *Gateway) Instances() []sallyport.Instance {
+	var all []sallyport.Instance
+	now := g.o.Now().UnixNano()
+	for _, p := range *g.pools.Load() {
+		for _, in := range *p.list.Load() {
+			all = append(all, in.describe(now))
+		}
+	}
+	slices.SortFunc(all, func(a, b sallyport.Instance) int {
+		return strings.Compare(a.API+"\x00"+a.URL, b.API+"\x00"+b.URL)
+	})
+	return all
+}

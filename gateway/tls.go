@@ -1,0 +1,380 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+)
+
+// TLS says where certificates come from: ACME, else the files, else a local
+// CA, which is good for loopback and for names given to it only.
+type TLS struct {
+	ACME     *ACME
+	CertFile string // PEM, the leaf first; read again when it changes
+	KeyFile  string
+	LocalDir string   // the local CA is kept here, its key readable by the owner only; "" = in memory
+	Names    []string // of the local certificate, besides localhost, 127.0.0.1 and ::1
+}
+
+// ACME says how certificates are obtained and renewed (RFC 8555). Challenges
+// are answered on the gateway's own TLS port (tls-alpn-01, RFC 8737), which the
+// CA must reach as port 443 of each name.
+type ACME struct {
+	Names     []string // to get certificates for
+	Email     string   // for the account
+	Agreed    bool     // to the CA's terms; required
+	Directory string   // URL of the CA's directory; "" = Let's Encrypt
+	Roots     string   // PEM file the CA's own certificate is checked against; "" = the system's
+	KeyID     string   // of an external account, if the CA wants one
+	MACKey    string   // of it
+	HTTPPort  int      // also answer http-01 on this port, reached as port 80; 0 = not
+
+	Storage certmagic.Storage // where keys and certificates are kept, or
+	Dir     string            // a directory
+}
+
+// Storage is what TLS.ACME keeps keys and certificates in; any implementation
+// made for certmagic fits.
+type Storage = certmagic.Storage
+
+const acmeTLS = "acme-tls/1"
+
+// certificates give each handshake its certificate.
+type certificates interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	protocols() []string // for ALPN, most wanted first
+	start(ctx context.Context, listeners []*Listener) error
+	stop()
+}
+
+func newCertificates(t TLS, log *slog.Logger, now func() time.Time) (certificates, error) {
+	switch {
+	case t.ACME != nil:
+		return newACME(t.ACME, log)
+	case t.CertFile != "" || t.KeyFile != "":
+		c := &fileCertificates{cert: t.CertFile, key: t.KeyFile, log: log, now: now}
+		return c, c.load()
+	}
+	return newLocal(t, now)
+}
+
+type plainProtocols struct{}
+
+func (plainProtocols) protocols() []string                      { return []string{"h2", "http/1.1"} }
+func (plainProtocols) start(context.Context, []*Listener) error { return nil }
+func (plainProtocols) stop()                                    {}
+
+// fileCertificates are given by someone else, and read again when they change.
+type fileCertificates struct {
+	plainProtocols
+	cert, key string
+	log       *slog.Logger
+	now       func() time.Time
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	seen    [2]time.Time
+	looked  time.Time
+}
+
+func (c *fileCertificates) load() error {
+	seen, err := c.changed()
+	if err != nil {
+		return fmt.Errorf("read certificate: %w", err)
+	}
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return fmt.Errorf("read certificate %s with key %s: %w", c.cert, c.key, err)
+	}
+	c.current, c.seen = &pair, seen
+	return nil
+}
+
+func (c *fileCertificates) changed() (seen [2]time.Time, err error) {
+	for i, name := range []string{c.cert, c.key} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return seen, err
+		}
+		seen[i] = info.ModTime()
+	}
+	return seen, nil
+}
+
+// GetCertificate looks at the files once a second at most. A pair that does
+// not fit, as while one of the two is being written, leaves the old one in use.
+func (c *fileCertificates) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.now(); now.Sub(c.looked) >= time.Second {
+		c.looked = now
+		if seen, err := c.changed(); err == nil && seen != c.seen {
+			if err := c.load(); err != nil {
+				c.log.Warn("the certificate has changed and can't be used; the old one stays", "error", err)
+			} else {
+				c.log.Info("certificate read again", "file", c.cert)
+			}
+		}
+	}
+	return c.current, nil
+}
+
+// local is a CA of our own, made at first start, and a leaf made at each.
+type local struct {
+	plainProtocols
+	path  string // of the CA's certificate, "" in memory
+	ca    *x509.Certificate
+	key   *ecdsa.PrivateKey
+	names []string
+	now   func() time.Time
+
+	mu   sync.Mutex
+	leaf *tls.Certificate
+}
+
+func newLocal(t TLS, now func() time.Time) (*local, error) {
+	c := &local{names: t.Names, now: now}
+	if t.LocalDir == "" {
+		if err := c.create(); err != nil {
+			return nil, fmt.Errorf("make local CA: %w", err)
+		}
+		return c, nil
+	}
+	c.path = filepath.Join(t.LocalDir, "local-ca.crt")
+	keyPath := filepath.Join(t.LocalDir, "local-ca.key")
+	err := c.read(c.path, keyPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = c.create()
+		if err == nil {
+			err = c.write(c.path, keyPath)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("local CA in %s: %w", t.LocalDir, err)
+	}
+	return c, nil
+}
+
+func (c *local) create() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Sallyport local CA", Organization: []string{host}},
+		NotBefore: c.now().Add(-time.Hour), NotAfter: c.now().AddDate(10, 0, 0), IsCA: true, BasicConstraintsValid: true,
+		MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, &x509.Certificate{Subject: pkix.Name{CommonName: "Sallyport local CA", Organization: []string{host}}}, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	c.key = key
+	c.ca, err = x509.ParseCertificate(der)
+	return err
+}
+
+func serial() *big.Int {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails
+	b[0] &= 0x7f
+	return new(big.Int).SetBytes(b)
+}
+
+func (c *local) write(certPath, keyPath string) error {
+	if err := os.MkdirAll(filepath.Dir(certPath), 0o700); err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.key)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw}), 0o644)
+}
+
+func (c *local) read(certPath, keyPath string) error {
+	info, err := os.Stat(keyPath)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s can be read by others (mode %o): run chmod 600 on it, or remove both files to have a new CA made", keyPath, info.Mode().Perm())
+	}
+	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
+	if err != nil {
+		return err
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok || !pair.Leaf.IsCA {
+		return fmt.Errorf("%s is not the certificate of a local CA: remove both files to have a new one made", certPath)
+	}
+	if c.now().After(pair.Leaf.NotAfter) {
+		return fmt.Errorf("the CA has expired on %s: remove both files to have a new one made", pair.Leaf.NotAfter.Format(time.DateOnly))
+	}
+	c.ca, c.key = pair.Leaf, key
+	return nil
+}
+
+// GetCertificate gives the leaf, made anew in good time before it expires.
+func (c *local) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaf != nil && c.now().Add(7*24*time.Hour).Before(c.leaf.Leaf.NotAfter) {
+		return c.leaf, nil
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	t := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, NotBefore: c.now().Add(-time.Hour), NotAfter: c.now().AddDate(0, 3, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range c.names {
+		if ip := net.ParseIP(name); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else if !slices.Contains(t.DNSNames, name) {
+			t.DNSNames = append(t.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, c.ca, key.Public(), c.key)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	c.leaf = &tls.Certificate{Certificate: [][]byte{der, c.ca.Raw}, PrivateKey: key, Leaf: leaf}
+	return c.leaf, nil
+}
+
+// LocalCA is the certificate of the local CA that clients have to trust, in
+// PEM, and the file it is in ("" when it is kept in memory only). Both are
+// empty when certificates come from elsewhere.
+func (g *Gateway) LocalCA() (cert []byte, path string) {
+	c, ok := g.certs.(*local)
+	if !ok {
+		return nil, ""
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw}), c.path
+}
+
+// acmeCertificates are obtained from a CA, and renewed, by certmagic.
+type acmeCertificates struct {
+	settings *ACME
+	log      *slog.Logger
+	roots    *x509.CertPool
+	cache    *certmagic.Cache
+	config   *certmagic.Config
+	once     sync.Once
+}
+
+func newACME(a *ACME, log *slog.Logger) (*acmeCertificates, error) {
+	switch {
+	case len(a.Names) == 0:
+		return nil, errors.New("ACME: no names to get certificates for")
+	case !a.Agreed:
+		return nil, errors.New("ACME: the CA's terms have not been agreed to")
+	case a.Storage == nil && a.Dir == "":
+		return nil, errors.New("ACME: neither a storage nor a directory for keys and certificates")
+	}
+	c := &acmeCertificates{settings: a, log: log}
+	if a.Roots != "" {
+		pem, err := os.ReadFile(a.Roots)
+		if err != nil {
+			return nil, fmt.Errorf("ACME: read the roots of the CA: %w", err)
+		}
+		c.roots = x509.NewCertPool()
+		if !c.roots.AppendCertsFromPEM(bytes.TrimSpace(pem)) {
+			return nil, fmt.Errorf("ACME: no certificate in %s", a.Roots)
+		}
+	}
+	storage := a.Storage
+	if storage == nil {
+		if err := os.MkdirAll(a.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("ACME: %w", err)
+		}
+		storage = &certmagic.FileStorage{Path: a.Dir}
+	}
+	quiet := zap.NewNop() // what matters comes as an event
+	c.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return c.config, nil }, Logger: quiet,
+	})
+	c.config = certmagic.New(c.cache, certmagic.Config{Storage: storage, Logger: quiet, OnEvent: c.event})
+	return c, nil
+}
+
+func (c *acmeCertificates) event(_ context.Context, name string, data map[string]any) error {
+	switch name {
+	case "cert_obtained":
+		c.log.Info("certificate obtained", "name", data["identifier"], "renewal", data["renewal"])
+	case "cert_failed":
+		c.log.Error("no certificate", "name", data["identifier"], "error", data["error"])
+	}
+	return nil
+}
+
+func (c *acmeCertificates) protocols() []string { return []string{"h2", "http/1.1", acmeTLS} }
+
+func (c *acmeCertificates) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.config.GetCertificate(h)
+}
+
+// start begins to manage the certificates, in the background, once there is a
+// listener on which challenges can be answered.
+func (c *acmeCertificates) start(ctx context.Context, listeners []*Listener) error {
+	var err error
+	for _, l := range listeners {
+		if l.a.Plain {
+			continue
+		}
+		c.once.Do(func() {
+			host, _, _ := net.SplitHostPort(l.a.Address)
+			a := c.settings
+			t := certmagic.ACMEIssuer{
+				CA: a.Directory, TestCA: a.Directory, Email: a.Email, Agreed: true, TrustedRoots: c.roots, Logger: zap.NewNop(),
+				ListenHost: host, AltTLSALPNPort: l.tcp.Addr().(*net.TCPAddr).Port, DisableHTTPChallenge: a.HTTPPort == 0, AltHTTPPort: a.HTTPPort,
+			}
+			if a.KeyID != "" {
+				t.ExternalAccount = &acme.EAB{KeyID: a.KeyID, MACKey: a.MACKey}
+			}
+			if t.CA == "" {
+				t.TestCA = ""
+			}
+			c.config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(c.config, t)}
+			err = c.config.ManageAsync(context.WithoutCancel(ctx), a.Names)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("ACME: %w", err)
+	}
+	return nil
+}
+
+func (c *acmeCertificates) stop() { c.cache.Stop() }
