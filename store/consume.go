@@ -177,6 +177,7 @@ func (r *run) handle(ctx context.Context, messages []Message) error {
 			return ctx.Err()
 		}
 		r.consumer.retries.Add(1)
+		err = explain(r.stream.dir, err)
 		text := err.Error()
 		if old := r.consumer.failing.Swap(&text); old == nil || *old != text {
 			if IsFull(err) {

@@ -34,13 +34,22 @@ func IsFull(err error) bool {
 	return false
 }
 
-// typed makes a *FullError of an error that means one.
-func (s *Store) typed(err error) error {
+// Explain makes a *FullError of an error of the database or the stream that
+// means a full disk, and leaves every other error as it is. SQLite's driver
+// says of a failed write only that it failed, so the disk is looked at too.
+func (s *Store) Explain(err error) error { return explain(s.dir, err) }
+
+func explain(dir string, err error) error {
 	var full *FullError
-	if err == nil || errors.As(err, &full) || !IsFull(err) {
+	if err == nil || errors.As(err, &full) {
 		return err
 	}
-	return &FullError{Dir: s.dir, Free: freeOr(s.dir, -1), Cause: err}
+	free := freeOr(dir, -1)
+	failed := errors.Is(err, sqlite3.IOERR_WRITE) || errors.Is(err, sqlite3.IOERR_FSYNC) || errors.Is(err, sqlite3.IOERR_TRUNCATE) || errors.Is(err, sqlite3.IOERR_SHMSIZE)
+	if IsFull(err) || failed && free >= 0 && free < 1<<20 {
+		return &FullError{Dir: dir, Free: free, Cause: err}
+	}
+	return err
 }
 
 // freeSpace is what a user may still write to the disk of dir.

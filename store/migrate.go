@@ -45,7 +45,7 @@ func (s *Store) Migrate(ctx context.Context, room string, migrations fs.FS) erro
 	}
 	have, newest, err := provider.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate %s: read version: %w", room, s.typed(err))
+		return fmt.Errorf("migrate %s: read version: %w", room, s.Explain(err))
 	}
 	if have > newest {
 		return &NewerError{Room: room, Have: have, Max: newest}
@@ -56,9 +56,9 @@ func (s *Store) Migrate(ctx context.Context, room string, migrations fs.FS) erro
 	if _, err := provider.Up(ctx); err != nil {
 		var partial *goose.PartialError
 		if errors.As(err, &partial) && partial.Failed != nil {
-			return fmt.Errorf("migrate %s to version %d: %w", room, partial.Failed.Source.Version, s.typed(partial.Err))
+			return fmt.Errorf("migrate %s to version %d: %w", room, partial.Failed.Source.Version, s.Explain(partial.Err))
 		}
-		return fmt.Errorf("migrate %s: %w", room, s.typed(err))
+		return fmt.Errorf("migrate %s: %w", room, s.Explain(err))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type Retention struct {
 func (s *Store) Trim(ctx context.Context, r Retention, now time.Time) (int64, error) {
 	n, err := s.trim(ctx, r, now)
 	if err != nil {
-		return n, fmt.Errorf("trim %s: %w", r.Table, s.typed(err))
+		return n, fmt.Errorf("trim %s: %w", r.Table, s.Explain(err))
 	}
 	return n, nil
 }

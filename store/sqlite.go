@@ -72,9 +72,10 @@ func openSQLite(ctx context.Context, o Options) (write, read *bun.DB, err error)
 
 func databaseError(dir string, err error) error {
 	var code sqlite3.ErrorCode
+	err = explain(dir, err)
 	switch {
 	case IsFull(err):
-		return &FullError{Dir: dir, Free: freeOr(dir, -1), Cause: err}
+		return err
 	case errors.As(err, &code) && code == sqlite3.NOTADB:
 		return fmt.Errorf("%s is not a database this key can read although the key is right: the file is damaged; restore it from a backup: %w", filepath.Join(dir, databaseFile), err)
 	}

@@ -124,10 +124,10 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s := &Store{dir: o.Dir, dialect: SQLite, log: o.Logger}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, s.typed(fmt.Errorf("make data directory: %w", err))
+		return nil, s.Explain(fmt.Errorf("make data directory: %w", err))
 	}
 	if s.lock, err = lockDir(o.Dir); err != nil {
-		return nil, s.typed(err)
+		return nil, s.Explain(err)
 	}
 	defer func() {
 		if err != nil {
@@ -135,7 +135,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		}
 	}()
 	if err := checkKey(o.Dir, o.Key); err != nil {
-		return nil, s.typed(err)
+		return nil, s.Explain(err)
 	}
 	switch {
 	case o.DatabaseURL == "":

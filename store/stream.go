@@ -39,6 +39,7 @@ type Message struct {
 // It is safe for concurrent use. Subjects start with "sallyport.".
 type Stream struct {
 	log      *slog.Logger
+	dir      string
 	embedded *embedded // nil when a server outside is used
 
 	mu   sync.RWMutex
@@ -95,7 +96,7 @@ func streamConfig(o Options) jetstream.StreamConfig {
 
 // openStream connects to what o names and makes the stream there.
 func openStream(ctx context.Context, o Options) (*Stream, error) {
-	s := &Stream{log: o.Logger}
+	s := &Stream{log: o.Logger, dir: o.Dir}
 	if o.StreamURL == "" {
 		e, err := newEmbedded(o)
 		if err != nil {

@@ -332,7 +332,7 @@ func TestReallyFullDisk(t *testing.T) {
 	for _, reserve := range []int64{-1, 4 << 20} {
 		t.Run(fmt.Sprintf("reserve %d", reserve), func(t *testing.T) {
 			dir := t.TempDir()
-			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=48m"); err != nil {
 				t.Fatalf("mount: %v", err)
 			}
 			t.Cleanup(func() {
@@ -344,16 +344,14 @@ func TestReallyFullDisk(t *testing.T) {
 			s := migrated(t, store.Options{Dir: dir, Key: newKey(), MaxBytes: 1 << 30, Reserve: reserve, Logger: slog.New(log)})
 			consume(t, s, "tally", tally(s), "sallyport.>")
 			ballast := filepath.Join(dir, "ballast")
-			if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o600); err != nil {
+			if err := os.WriteFile(ballast, make([]byte, 36<<20), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			acked := map[string]bool{}
 			publish := func(name string) error {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
-				data := make([]byte, 100<<10)
-				copy(data, name)
-				_, err := s.Stream().Publish(ctx, "sallyport.a", "", append([]byte(name+" "), data...)[:len(data)])
+				_, err := s.Stream().Publish(ctx, "sallyport.a", "", []byte(name+" "+strings.Repeat("y", 100<<10)))
 				if err == nil {
 					acked[name] = true
 				}
@@ -370,7 +368,9 @@ func TestReallyFullDisk(t *testing.T) {
 				i++
 				return errors.As(err, &full)
 			})
-			if _, err := s.DB().NewInsert().Model(&thing{Name: strings.Repeat("y", 30<<20)}).Exec(t.Context()); !store.IsFull(err) {
+			_, err = s.DB().NewInsert().Model(&thing{Name: strings.Repeat("y", 30<<20)}).Exec(t.Context())
+			var full *store.FullError
+			if !errors.As(s.Explain(err), &full) {
 				t.Errorf("the database on a full disk: %v", err)
 			}
 			if err := os.Remove(ballast); err != nil {
