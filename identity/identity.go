@@ -9,48 +9,223 @@ package identity
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	sallyport "sallyport.dev"
+	"sallyport.dev/policy"
 )
 
-// Providers holds the key sets of the configured issuers. Set Issuers and the
-// optional fields, then call Run; Key, Resolve and Status are safe for
-// concurrent use at any time.
+// Times of the refresh. A provider's Cache-Control moves the refresh of its key
+// set between shortest and longest.
+const (
+	shortest = time.Minute
+	usual    = 15 * time.Minute
+	longest  = 6 * time.Hour
+	// overlap is how long a key that left the set stays accepted, for tokens
+	// signed just before: about as long as an access token lives.
+	overlap = 10 * time.Minute
+	// unknownEvery is the shortest time between two fetches for the sake of an
+	// unknown kid, so that made-up kids cannot be turned into traffic.
+	unknownEvery = 10 * time.Second
+	retryFirst   = 2 * time.Second
+	retryMost    = 2 * time.Minute
+	fetchTime    = 5 * time.Second // of discovery and key set together
+)
+
+// Providers holds the key sets of the configured issuers. Set the fields, then
+// call Run; Key, Resolve, Configure and Status are safe for concurrent use at
+// any time.
 type Providers struct {
-	Issuers []string
-	Client  *http.Client     // nil: one with bounded times and no redirects
+	Issuers []string         // the configured ones; Configure changes them later
+	Client  *http.Client     // nil: one with bounded times that follows no redirect
 	Log     *slog.Logger     // nil: discard
 	Now     func() time.Time // nil: time.Now
+	// Overlap is how long a key that left its set stays accepted; zero is 10
+	// minutes, negative not at all.
+	Overlap time.Duration
+	// UnknownEvery is the shortest time between two fetches of one issuer's keys
+	// for the sake of unknown kids; zero is 10 s.
+	UnknownEvery time.Duration
+
+	once  sync.Once
+	table atomic.Pointer[map[string]*provider] // what Key reads
+
+	mu    sync.Mutex // of the fields below; never held while fetching
+	order []string
+	wake  chan struct{}
 }
 
-// A Status is what is known about one provider, for people.
-type Status struct {
-	Issuer  string
-	Keys    []KeyStatus
-	Fetched time.Time // when the key set was last fetched with success
-	Tried   time.Time // when a fetch was last attempted
-	Next    time.Time // when it will be fetched again
-	Error   string    // of the last attempt; "" when it succeeded
-	Refused []string  // keys of the set that are not used, and why
+func (p *Providers) init() {
+	p.once.Do(func() {
+		if p.Now == nil {
+			p.Now = time.Now
+		}
+		if p.Log == nil {
+			p.Log = slog.New(slog.DiscardHandler)
+		}
+		if p.Client == nil {
+			p.Client = newClient()
+		}
+		if p.Overlap == 0 {
+			p.Overlap = overlap
+		}
+		if p.UnknownEvery <= 0 {
+			p.UnknownEvery = unknownEvery
+		}
+		p.wake = make(chan struct{}, 1)
+		p.configure(p.Issuers)
+	})
 }
 
-// A KeyStatus is one usable key.
-type KeyStatus struct {
-	ID, Type, Algorithm string
-	Retired             bool // no longer in the set, still accepted for the overlap
+// newClient makes the client used by default: TLS 1.2 or later, every phase
+// bounded, and no redirect followed, so that a provider cannot point elsewhere.
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout:       fetchTime,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    3 * time.Second,
+			ResponseHeaderTimeout:  3 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+			MaxConnsPerHost:        2,
+			IdleConnTimeout:        30 * time.Second,
+			ForceAttemptHTTP2:      true,
+		},
+	}
 }
 
-// Run keeps the key sets fresh until ctx ends.
-func (p *Providers) Run(ctx context.Context) error { return nil }
+// Configure replaces the configured issuers. Those that stay keep their keys;
+// those that go are forgotten. An issuer that policy.CheckIssuer refuses is an error, and then
+// nothing changes.
+func (p *Providers) Configure(issuers []string) error {
+	for _, iss := range issuers {
+		if err := policy.CheckIssuer(iss); err != nil {
+			return sallyport.Wrap(sallyport.Invalid, err, "configure issuer %s", iss)
+		}
+	}
+	p.init()
+	p.configure(issuers)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
 
-// Resolve tries to get the key kid of a configured issuer: it fetches the key
-// set again when the last attempt is long enough ago, and waits for a fetch
-// that is under way. A nil error means that the key is in memory now.
-func (p *Providers) Resolve(ctx context.Context, issuer, kid string) error { return nil }
+func (p *Providers) configure(issuers []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := map[string]*provider{}
+	p.order = p.order[:0:0]
+	for _, iss := range issuers {
+		if next[iss] != nil {
+			continue
+		}
+		next[iss] = p.provider(iss)
+		if next[iss] == nil {
+			next[iss] = &provider{issuer: iss}
+		}
+		p.order = append(p.order, iss)
+	}
+	p.table.Store(&next)
+}
+
+func (p *Providers) provider(issuer string) *provider {
+	if t := p.table.Load(); t != nil {
+		return (*t)[issuer]
+	}
+	return nil
+}
+
+// Run keeps the key sets fresh until ctx ends. It returns an error at once when
+// an issuer is not one that may be called, and ctx's end otherwise as nil.
+func (p *Providers) Run(ctx context.Context) error {
+	for _, iss := range p.Issuers {
+		if err := policy.CheckIssuer(iss); err != nil {
+			return sallyport.Wrap(sallyport.Invalid, err, "configure issuer %s", iss)
+		}
+	}
+	p.init()
+	var fetches sync.WaitGroup
+	defer fetches.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-p.wake:
+		}
+		wait := longest
+		for _, v := range *p.table.Load() {
+			if due := v.due(p.Now()); due > 0 {
+				wait = min(wait, due)
+				continue
+			}
+			wait = min(wait, retryFirst)
+			if f, mine := v.join(p.Now(), 0); mine {
+				fetches.Go(func() { p.fetch(ctx, v, f) })
+			}
+		}
+		timer.Reset(max(wait, 50*time.Millisecond))
+	}
+}
 
 // Key gives a public key from memory: see guard.KeySource.
-func (p *Providers) Key(issuer, kid, alg string) (key any, ok bool) { return nil, false }
+func (p *Providers) Key(issuer, kid, alg string) (key any, ok bool) {
+	p.init()
+	v := p.provider(issuer)
+	if v == nil {
+		return nil, false
+	}
+	set := v.set.Load()
+	if set == nil {
+		return nil, false
+	}
+	return set.key(kid, alg, p.Now)
+}
 
-// Status lists the providers in the order of the configuration.
-func (p *Providers) Status() []Status { return nil }
+// Resolve tries to get the key kid of a configured issuer into memory: it joins
+// a fetch that is under way, or fetches when the last fetch is long enough ago.
+// A nil error means that the key is in memory now. NotFound: the issuer does not
+// have it, or is not configured. Unavailable: the issuer could not be asked.
+func (p *Providers) Resolve(ctx context.Context, issuer, kid string) error {
+	p.init()
+	v := p.provider(issuer)
+	if v == nil {
+		return sallyport.Errorf(sallyport.NotFound, "resolve key: the issuer is not configured")
+	}
+	if set := v.set.Load(); set != nil && set.has(kid, p.Now()) {
+		return nil
+	}
+	var err error
+	if f, mine := v.join(p.Now(), p.UnknownEvery); f != nil {
+		if mine {
+			// The fetch is everybody's: it goes on when the one who began it leaves.
+			go p.fetch(context.WithoutCancel(ctx), v, f)
+		}
+		select {
+		case <-f.over:
+			err = f.err
+		case <-ctx.Done():
+			return sallyport.Wrap(sallyport.Unavailable, ctx.Err(), "resolve key of %s", issuer)
+		}
+	}
+	if set := v.set.Load(); set != nil && set.has(kid, p.Now()) {
+		return nil
+	}
+	if err != nil {
+		return sallyport.Wrap(sallyport.Unavailable, err, "fetch keys of %s", issuer)
+	}
+	return sallyport.Errorf(sallyport.NotFound, "the issuer %s has no such key", issuer)
+}
