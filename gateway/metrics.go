@@ -119,6 +119,9 @@ var (
 
 var _ prometheus.Collector = (*Gateway)(nil)
 
+// Collectors are the gateway's metrics for a Prometheus registry.
+func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Collector{g} }
+
 // Describe implements prometheus.Collector.
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{

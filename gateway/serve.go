@@ -99,7 +99,7 @@ func (g *Gateway) fronts() {
 		ErrorAnswer: g.errorAnswer, OnRefuse: g.onRefuse,
 		OnPanic: func(_ *http.Request, v any) { g.o.Log.Error("request failed in the front", "panic", v) },
 	}
-	g.tlsConfig = g.serverTLS()
+	g.tlsConfig = g.TLSConfig()
 	g.handoff = newHandoff()
 	g.standard = &http.Server{
 		Handler: g, ReadHeaderTimeout: b.HeadTime, IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
@@ -144,8 +144,9 @@ func (g *Gateway) onRefuse(r *http1.Refusal) {
 	g.record(x)
 }
 
-// serverTLS is what is offered to clients: TLS 1.2 and 1.3 (RFC 9325).
-func (g *Gateway) serverTLS() *tls.Config {
+// TLSConfig is what is offered to clients: TLS 1.2 and 1.3 (RFC 9325), with
+// the gateway's certificates. It may be used for another server of the same process.
+func (g *Gateway) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, CipherSuites: suites, NextProtos: g.certs.protocols(), GetCertificate: g.certs.GetCertificate,
 	}
@@ -199,7 +200,7 @@ func (g *Gateway) Serve(ctx context.Context, listeners ...*Listener) error {
 func (g *Gateway) serveHTTP3(l *Listener) {
 	b := g.o.Bounds
 	l.h3 = &http3.Server{
-		Handler: g, TLSConfig: http3.ConfigureTLSConfig(g.serverTLS()), IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
+		Handler: g, TLSConfig: http3.ConfigureTLSConfig(g.TLSConfig()), IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
 		QUICConfig: &quic.Config{
 			HandshakeIdleTimeout: b.HeadTime, MaxIdleTimeout: b.IdleTime, MaxIncomingStreams: 128, MaxIncomingUniStreams: 8,
 			InitialStreamReceiveWindow: 256 << 10, MaxStreamReceiveWindow: 1 << 20, MaxConnectionReceiveWindow: 4 << 20,

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -19,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,12 +43,13 @@ type TLS struct {
 type ACME struct {
 	Names     []string // to get certificates for
 	Email     string   // for the account
-	Agreed    bool     // to the CA's terms; required
+	Agree     bool     // to the CA's terms; required
 	Directory string   // URL of the CA's directory; "" = Let's Encrypt
-	Roots     string   // PEM file the CA's own certificate is checked against; "" = the system's
 	KeyID     string   // of an external account, if the CA wants one
 	MACKey    string   // of it
-	HTTPPort  int      // also answer http-01 on this port, reached as port 80; 0 = not
+	HTTP      string   // host:port to answer http-01 on too, reached as port 80 of each name; "" = not
+
+	Roots *x509.CertPool // the CA's own certificate is checked against these; nil = the system's
 
 	Storage certmagic.Storage // where keys and certificates are kept, or
 	Dir     string            // a directory
@@ -289,7 +290,6 @@ func (g *Gateway) LocalCA() (cert []byte, path string) {
 type acmeCertificates struct {
 	settings *ACME
 	log      *slog.Logger
-	roots    *x509.CertPool
 	cache    *certmagic.Cache
 	config   *certmagic.Config
 	once     sync.Once
@@ -299,22 +299,12 @@ func newACME(a *ACME, log *slog.Logger) (*acmeCertificates, error) {
 	switch {
 	case len(a.Names) == 0:
 		return nil, errors.New("ACME: no names to get certificates for")
-	case !a.Agreed:
+	case !a.Agree:
 		return nil, errors.New("ACME: the CA's terms have not been agreed to")
 	case a.Storage == nil && a.Dir == "":
 		return nil, errors.New("ACME: neither a storage nor a directory for keys and certificates")
 	}
 	c := &acmeCertificates{settings: a, log: log}
-	if a.Roots != "" {
-		pem, err := os.ReadFile(a.Roots)
-		if err != nil {
-			return nil, fmt.Errorf("ACME: read the roots of the CA: %w", err)
-		}
-		c.roots = x509.NewCertPool()
-		if !c.roots.AppendCertsFromPEM(bytes.TrimSpace(pem)) {
-			return nil, fmt.Errorf("ACME: no certificate in %s", a.Roots)
-		}
-	}
 	storage := a.Storage
 	if storage == nil {
 		if err := os.MkdirAll(a.Dir, 0o700); err != nil {
@@ -358,8 +348,11 @@ func (c *acmeCertificates) start(ctx context.Context, listeners []*Listener) err
 			host, _, _ := net.SplitHostPort(l.a.Address)
 			a := c.settings
 			t := certmagic.ACMEIssuer{
-				CA: a.Directory, TestCA: a.Directory, Email: a.Email, Agreed: true, TrustedRoots: c.roots, Logger: zap.NewNop(),
-				ListenHost: host, AltTLSALPNPort: l.tcp.Addr().(*net.TCPAddr).Port, DisableHTTPChallenge: a.HTTPPort == 0, AltHTTPPort: a.HTTPPort,
+				CA: a.Directory, TestCA: a.Directory, Email: a.Email, Agreed: true, TrustedRoots: c.settings.Roots, Logger: zap.NewNop(),
+				ListenHost: host, AltTLSALPNPort: l.tcp.Addr().(*net.TCPAddr).Port, DisableHTTPChallenge: a.HTTP == "",
+			}
+			if _, port, err := net.SplitHostPort(a.HTTP); err == nil {
+				t.AltHTTPPort, _ = strconv.Atoi(port)
 			}
 			if a.KeyID != "" {
 				t.ExternalAccount = &acme.EAB{KeyID: a.KeyID, MACKey: a.MACKey}
