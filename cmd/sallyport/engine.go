@@ -123,6 +123,8 @@ func (e *engine) Providers() []console.Provider {
 	return out
 }
 
+var looseInspect = map[sallyport.Stage]sallyport.Mode{sallyport.StageInspect: sallyport.Observe}
+
 // guardConsole compiles the program that guards our own management API with its
 // own OpenAPI document. The pages beside it are no operations of the API; the
 // console answers for those itself.
@@ -135,7 +137,9 @@ func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, e
 		Policy: policy.API{Mode: sallyport.Enforce, Shadow: policy.Refuse, Undocumented: policy.Refuse,
 			Auth:   policy.Auth{Anonymous: policy.Always}, // sessions are the console's own affair
 			Checks: map[sallyport.Stage]sallyport.Mode{sallyport.StageAuthenticate: sallyport.Off, sallyport.StageAuthorise: sallyport.Off},
-			Limits: []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
+			// A password may hold anything, and is hashed before anything else.
+			Operations: []policy.OperationDemand{{Operation: "createSession", Checks: looseInspect}, {Operation: "takeInvitation", Checks: looseInspect}, {Operation: "setPassword", Checks: looseInspect}},
+			Limits:     []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
 	pages := guard.API{API: sallyport.API{Name: "console-pages"}, Policy: policy.API{Mode: sallyport.Enforce,
 		Limits: []policy.Limit{{Rate: policy.Rate{Count: 3000, Window: time.Minute}, Per: policy.PerClient}}}}
 	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own, pages}}
