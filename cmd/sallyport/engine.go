@@ -169,6 +169,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	gauge("exchanges_queued", "Exchanges waiting to be published.", func() float64 { return float64(e.recorder.Counters().Queued) })
+	gauge("exchanges_at_risk_bound", "Most exchanges that can be lost when the process dies.", func() float64 { return float64(e.recorder.Counters().Bound) })
 	gauge("instances_routable", "Instances that are admitted and healthy.", func() float64 {
 		n := 0
 		for _, i := range e.Instances() {
@@ -179,9 +180,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	if e.gateway != nil {
-		for _, c := range e.gateway.Collectors() {
-			reg.MustRegister(c)
-		}
+		reg.MustRegister(e.gateway)
 	}
 	prom := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	mux := http.NewServeMux()

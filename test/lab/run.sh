@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The lab: accuracy of inspection beside Coraza, validation beside a second judge, the recorded traffic, kill -9.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+echo "== inspection: recall and refusals of genuine values, by class and place"
+go run ./test/lab/inspect
+echo "== the recorded requests through the whole guard"
+go run ./test/lab/recorded
+echo "== killed under load"
+go run ./test/lab/kill -sallyport bin/sallyport -rounds "${ROUNDS:-20}"
