@@ -10,9 +10,25 @@
 package inspect
 
 import (
+	"bytes"
+	"strings"
 	"unsafe"
 
 	"sallyport.dev"
+)
+
+// Threshold is the score from which on a value is judged an attack.
+const Threshold = 5
+
+// ambiguous is the score from which on second opinions are asked.
+const ambiguous = 3
+
+// Bounds of one judgement.
+const (
+	maxForms  = 5         // forms of the value, the first included
+	maxLook   = 64 << 10  // bytes of a form that the recognisers read
+	maxSteps  = 96 << 10  // tokens and marks looked at, over all forms
+	maxOpened = 256 << 10 // bytes that decoding may make in all
 )
 
 // A Finding says what a value was found to be. The zero Finding is clean.
@@ -26,25 +42,390 @@ type Finding struct {
 // Hit reports whether the value is judged an attack.
 func (f Finding) Hit() bool { return f.Class != "" }
 
-// Options are the settings of an Engine; the zero value is the default.
-type Options struct{}
+type class uint8
 
-// An Engine holds the compiled rules. It is immutable and safe for concurrent
-// use.
-type Engine struct{}
+const (
+	clSQL class = iota
+	clXSS
+	clCmd
+	clPath
+	clLookup
+	clTemplate
+	clXXE
+	clShock
+	clNoSQL
+	clLDAP
+	clXPath
+	clHeader
+	clMail
+	clSSRF
+	clObject
+	clCode
+	clProto
+	clSSI
+	classes
+)
+
+var classNames = [classes]string{"sqli", "xss", "cmdi", "traversal", "log4shell", "ssti", "xxe", "shellshock", "nosql", "ldap", "xpath", "crlf", "mail", "ssrf", "deserialisation", "code", "pollution", "ssi"}
+
+type sign struct {
+	rule  string
+	score int
+}
+
+// judge is the state of one judgement.
+type judge struct {
+	in      sallyport.In
+	kinds   uint32 // of the form under the lens
+	decoded int    // decodings that led to it
+	layers  [8]uint8
+	sign    [classes]sign
+	steps   int
+	limit   int
+	forms   int
+	opened  int
+	low     []byte // the form in lower case
+	tmp     []byte
+	out     []byte
+	best    class
+	found   bool
+}
+
+func (j *judge) add(c class, rule string, n int) {
+	if s := &j.sign[c]; n > s.score {
+		s.rule, s.score = rule, n
+	}
+}
 
 // A Scratch holds the buffers of one judgement so that they are used again. The
 // zero value is ready; it must not be used by two goroutines at once.
-type Scratch struct{}
-
-// New compiles the rules.
-func New(o Options) (*Engine, error) { return &Engine{}, nil }
+type Scratch struct {
+	j    judge
+	form [maxForms][]byte
+	low  [2][]byte
+}
 
 // Check judges the value v that stood in the given part of a message. It reads
-// v and keeps nothing of it. s may be nil, at the price of allocations.
-func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding { return Finding{} }
+// v and keeps nothing of it. s may be nil, at the price of allocations. The
+// finding depends on v and in alone.
+func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
+	k := scan(v)
+	// Proof: names, numbers and codes spell nothing, unless they are base64.
+	if k&^plain == 0 && (len(v) < 16 || !perhapsBase64(v)) {
+		return Finding{}
+	}
+	if k&^(plain|bDot|bMild|bHigh) == 0 && k&bHigh == 0 && len(v) < 64 && harmlessToken(v) {
+		return Finding{}
+	}
+	f := e.auto.families(v)
+	if !suspicious(f, k, v) && !decodable(v, k) && (k&^(plain|bSlash|bPlus|bEqual) != 0 || !perhapsBase64(v)) {
+		return Finding{}
+	}
+	if s == nil {
+		s = new(Scratch)
+	}
+	return e.examine(v, in, k, f, s)
+}
 
 // CheckString is Check for a string.
 func (e *Engine) CheckString(v string, in sallyport.In, s *Scratch) Finding {
 	return e.Check(unsafe.Slice(unsafe.StringData(v), len(v)), in, s)
+}
+
+// harmlessToken proves host names, addresses, times, versions, e-mail addresses:
+// single dots and colons between names. "data:", "c:" and their like have
+// letters on the left of a colon and are left to the pass.
+func harmlessToken(v []byte) bool {
+	prev := byte('.')
+	for i, c := range v {
+		switch {
+		case c == '.':
+			if prev == '.' && i > 0 || i == 0 {
+				return false
+			}
+		case c == ':':
+			if i > 0 && !isDigit(v[0]) {
+				return false
+			}
+		case c == '@' || c == '!' || c == '^' || c == '~':
+			if i == 0 || c != '@' {
+				return false
+			}
+		}
+		prev = c
+	}
+	for _, p := range fileEnds {
+		if len(v) >= len(p) && foldedSuffix(v, p) {
+			return false
+		}
+	}
+	return true
+}
+
+var fileEnds = []string{".ini", ".asa", ".xml", ".config", ".conf", ".cnf", ".log", ".htaccess", ".htpasswd", ".env", ".bat"}
+
+func foldedSuffix(v []byte, p string) bool {
+	v = v[len(v)-len(p):]
+	for i, c := range v {
+		if lower(c) != p[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// perhapsBase64 reports whether a long token may be text in base64: both cases
+// of letters, a length that fits, and not the alphabet of a hash.
+func perhapsBase64(v []byte) bool {
+	if len(v) < 16 || len(v)%4 == 1 {
+		return false
+	}
+	upper, low, space := false, false, false
+	for _, c := range v[:min(len(v), 48)] {
+		upper = upper || c-'A' < 26
+		low = low || c-'a' < 26
+		space = space || c == ' '
+	}
+	if !upper || !low || space {
+		return false
+	}
+	var head [24]byte
+	n := 0
+	for i := 0; i+4 <= len(v) && n < 24; i += 4 {
+		x, ok := quad(v[i : i+4])
+		if !ok {
+			break
+		}
+		head[n], head[n+1], head[n+2] = byte(x>>16), byte(x>>8), byte(x)
+		n += 3
+	}
+	return n >= 9 && textual(head[:n])
+}
+
+func quad(v []byte) (x uint32, ok bool) {
+	for _, c := range v {
+		var b uint32
+		switch {
+		case c-'A' < 26:
+			b = uint32(c - 'A')
+		case c-'a' < 26:
+			b = uint32(c-'a') + 26
+		case isDigit(c):
+			b = uint32(c-'0') + 52
+		case c == '+' || c == '-':
+			b = 62
+		case c == '/' || c == '_':
+			b = 63
+		default:
+			return 0, false
+		}
+		x = x<<6 | b
+	}
+	return x, true
+}
+
+// suspicious reports whether the families found, together with the bytes that
+// they would need, are worth reading the value for.
+func suspicious(f family, k uint32, v []byte) bool {
+	const quotes = bQuote | bDouble | bTick
+	switch {
+	case k&(bLess|bCtl|bTick|bBack) != 0:
+		return true
+	case f == 0:
+		return k&(quotes|bPipe|bSemi|bAmp|bEqual|bOpen|bStar) != 0 && (k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bAmp) != 0 || k&bOpen != 0 && k&(bPipe|bAmp|bStar|bEqual) != 0)
+	case f&(fDots|fFile|fLookup|fXML|fNoSQL|fObject|fProto|fHeader|fCode|fShell|fURL) != 0:
+		return true
+	case f&fSQL != 0:
+		return true
+	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0:
+		return true
+	case f&fScript != 0 && k&(bOpen|bEqual|bDouble|bQuote|bSquare) != 0 || f&fScript != 0 && k&bMild != 0 && bytes.IndexByte(v, ':') >= 0:
+		return true
+	case f&fCommand != 0 && k&(bSemi|bPipe|bAmp|bSlash|bDollar|bLine|bOpen|bPlus) != 0:
+		return true
+	}
+	return k&quotes != 0 && k&(bEqual|bHash|bSemi|bOpen|bPipe|bAmp) != 0
+}
+
+// examine reads the value in every form that an upstream may give it.
+func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scratch) Finding {
+	j := &s.j
+	low, tmp, out := j.low, j.tmp, j.out
+	*j = judge{in: in, limit: maxSteps, low: low, tmp: tmp, out: out}
+	form := v
+	for {
+		e.read(form, k, f, j)
+		if c, ok := j.verdict(); ok {
+			return j.finding(c)
+		}
+		if j.forms++; j.forms >= maxForms {
+			break
+		}
+		j.opened += len(form)
+		if j.opened > maxOpened {
+			break
+		}
+		next, did := decode(s.form[j.forms-1][:0], form)
+		s.form[j.forms-1] = next
+		if did == 0 {
+			if next, did = e.other(s.form[j.forms-1][:0], form, k, j); did == 0 {
+				break
+			}
+			s.form[j.forms-1] = next
+		}
+		j.note(did)
+		form = next
+		k = scan(form)
+		f = e.auto.families(form)
+	}
+	return e.opinions(v, j)
+}
+
+func (j *judge) note(did int) {
+	j.decoded |= did
+	for i := range j.layers {
+		if did>>i&1 != 0 {
+			j.layers[i]++
+		}
+	}
+}
+
+// other tries the decodings that change a value as a whole.
+func (e *Engine) other(dst, v []byte, k uint32, j *judge) ([]byte, int) {
+	if k&bPlus != 0 && k&bSpace == 0 && j.decoded&dPlus == 0 {
+		for _, c := range v {
+			if c == '+' {
+				c = ' '
+			}
+			dst = append(dst, c)
+		}
+		return dst, dPlus
+	}
+	if j.decoded&dBase64 == 0 {
+		b := v
+		declared := false
+		if n := bytes.Index(v[:min(len(v), 128)], []byte(";base64,")); n >= 0 {
+			b, declared = v[n+8:], true
+		}
+		b = bytes.TrimRight(b, " \r\n")
+		if declared || scan(b)&^(plain|bSlash|bPlus|bEqual) == 0 && perhapsBase64(b) {
+			if out, ok := base64Text(dst, b, declared); ok {
+				return out, dBase64
+			}
+		}
+	}
+	if k&bCtl != 0 && j.decoded&dJoined == 0 {
+		for _, c := range v {
+			if kinds[c]&bCtl == 0 {
+				dst = append(dst, c)
+			}
+		}
+		return dst, dJoined
+	}
+	return dst, 0
+}
+
+// read lets the recognisers of the suspected families read one form.
+func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
+	j.kinds = k
+	if len(v) > maxLook {
+		v = v[:maxLook]
+	}
+	const quotes = bQuote | bDouble | bTick
+	if f&fSQL != 0 || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
+		j.sql(v)
+	}
+	if f|family(k&(bLess|bTick|bPipe|bSemi|bAmp|bOpen|bCurly|bLine|bDouble|bQuote)) == 0 {
+		return
+	}
+	if cap(j.low) < len(v) {
+		j.low = make([]byte, 0, len(v)+len(v)/4+64)
+	}
+	low := j.low[:len(v)]
+	for i, c := range v {
+		low[i] = lower(c)
+	}
+	if k&bLess != 0 {
+		j.html(low)
+		if f&fXML != 0 {
+			j.xml(low)
+		}
+	}
+	if f&fScript != 0 && k&(bOpen|bEqual|bTick|bMild|bCurly|bSquare|bSemi|bLess) != 0 {
+		j.script(low)
+	}
+	if f&(fShell|fCommand) != 0 || k&bDollar != 0 && k&bOpen != 0 {
+		j.shell(low)
+	}
+	if f&(fDots|fFile) != 0 || k&bCtl != 0 {
+		j.path(low)
+	}
+	if f&fLookup != 0 {
+		j.lookup(low)
+	}
+	if k&bOpen != 0 && k&bCurly != 0 {
+		j.shellshock(low)
+	}
+	if f&fNoSQL != 0 {
+		j.nosql(low)
+	}
+	if k&bOpen != 0 && k&bClose != 0 || k&bStar != 0 {
+		j.ldap(low)
+	}
+	if k&(bSlash|bOpen) != 0 && k&(bQuote|bDouble|bSquare) != 0 && k&(bOpen|bStar|bPipe|bMild) != 0 {
+		j.xpath(low)
+	}
+	if f&fHeader != 0 && (k&bLine != 0 || k&bHigh != 0) {
+		j.header(low)
+	}
+	if f&fURL != 0 && k&(bSlash|bMild) != 0 {
+		j.url(low)
+	}
+	if f&fObject != 0 {
+		j.object(low, v)
+	}
+	if f&fCode != 0 {
+		j.code(low)
+	}
+	if f&fProto != 0 {
+		j.proto(low)
+	}
+}
+
+// verdict returns the class that weighs most, if it reaches the threshold.
+func (j *judge) verdict() (class, bool) {
+	best := class(0)
+	for c := range classes {
+		if j.sign[c].score > j.sign[best].score {
+			best = c
+		}
+	}
+	j.best = best
+	return best, j.sign[best].score >= Threshold
+}
+
+func (j *judge) finding(c class) Finding {
+	return Finding{Rule: j.sign[c].rule, Class: classNames[c], Decoded: j.route(), Score: j.sign[c].score}
+}
+
+// route names the decodings that led to the form under the lens.
+func (j *judge) route() string {
+	if j.decoded == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for i, n := range j.layers {
+		if n == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(decodings[i])
+		if n > 1 {
+			b.WriteString("×")
+			b.WriteByte('0' + n)
+		}
+	}
+	return b.String()
 }

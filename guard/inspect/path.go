@@ -1,0 +1,165 @@
+package inspect
+
+import "bytes"
+
+// The path recogniser reads a value as a file name: separators of both kinds,
+// in the odd spellings that servers fold, and asks whether it climbs out of its
+// folder or names a file that no caller should. Text is in lower case and
+// decoded.
+
+// pathSecrets are files and folders whose names alone say what is wanted.
+var pathSecrets = [][]byte{[]byte("etc/passwd"), []byte("etc/shadow"), []byte("etc/group"), []byte("etc/hosts"), []byte("etc/issue"), []byte("etc/motd"), []byte("etc/crontab"), []byte("etc/fstab"), []byte("etc/ssh"), []byte("etc/apache"), []byte("etc/httpd"), []byte("etc/nginx"), []byte("etc/mysql"), []byte("etc/php"), []byte("etc/sudoers"),
+	[]byte("etc/resolv.conf"), []byte("etc/hostname"), []byte("etc/my.cnf"), []byte("etc/profile"), []byte("etc/os-release"), []byte("etc/master.passwd"), []byte("etc/security"), []byte("etc/init.d"), []byte("etc/rc.d"), []byte("proc/self"), []byte("proc/version"), []byte("proc/cpuinfo"), []byte("proc/net"), []byte("proc/cmdline"), []byte("proc/mounts"), []byte("proc/1/"), []byte("proc/sched_debug"),
+	[]byte("boot.ini"), []byte("win.ini"), []byte("system.ini"), []byte("windows/system32"), []byte("winnt/"), []byte("system32/drivers"), []byte("system32/config"), []byte("windows/repair"), []byte("windows/win"), []byte("windows/php"), []byte("inetpub/"), []byte("global.asa"), []byte("autoexec.bat"), []byte("web-inf"), []byte("meta-inf/"), []byte("web.xml"), []byte("web.config"), []byte(".htaccess"), []byte(".htpasswd"), []byte(".ssh/"), []byte("id_rsa"), []byte("id_dsa"), []byte("authorized_keys"), []byte(".git/config"), []byte(".git/head"), []byte(".svn/entries"), []byte(".aws/credentials"), []byte("wp-config.php"), []byte(".bash_history"), []byte(".kube/config"), []byte("docker.sock"), []byte(".docker/config"), []byte(".npmrc"), []byte(".pgpass"),
+	[]byte("var/log/"), []byte("var/mail"), []byte("var/run/secrets"), []byte("var/lib/mysql"), []byte("httpd.conf"), []byte("apache2.conf"), []byte("php.ini"), []byte("my.ini"), []byte("my.cnf"), []byte("access.log"), []byte("access_log"), []byte("error.log"), []byte("error_log"), []byte("root/."), []byte("usr/local/apache"), []byte("usr/local/etc"), []byte("server.xml"), []byte("tomcat-users.xml"), []byte("etcpasswd"), []byte("web-infweb"), []byte("sam.bak")}
+
+// fold writes v as a path: one kind of separator, no parameters, no NUL.
+func (j *judge) fold(v []byte) []byte {
+	out := j.tmp[:0]
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		switch {
+		case c == '\\' || c == 0xfe && false:
+			c = '/'
+		case kinds[c]&bCtl != 0:
+			continue
+		case c == '0' && i+3 < len(v) && v[i+1] == 'x' && (i == 0 || !isAlnum(v[i-1]) || i > 3 && v[i-4] == '0' && v[i-3] == 'x'):
+			switch {
+			case v[i+2] == '2' && v[i+3] == 'f', v[i+2] == '5' && v[i+3] == 'c':
+				c, i = '/', i+3
+			case v[i+2] == '2' && v[i+3] == 'e':
+				c, i = '.', i+3
+			}
+		}
+		out = append(out, c)
+	}
+	j.tmp = out
+	return out
+}
+
+func (j *judge) path(v []byte) {
+	s := j.fold(v)
+	climbs, odd, dots := 0, 0, 0
+	spaces := bytes.IndexByte(s, ' ') >= 0
+	depth := 0
+	quotedClimb := false
+	for i := 0; i < len(s); i++ {
+		n := bytes.Index(s[i:], []byte(".."))
+		if n < 0 {
+			break
+		}
+		if j.steps++; j.steps > j.limit {
+			return
+		}
+		i += n
+		from := i
+		for i < len(s) && s[i] == '.' {
+			i++
+		}
+		run := i - from
+		dots = max(dots, run)
+		e := i
+		for e < len(s) && e < i+8 && (s[e] == ';' || s[e] >= 0x80) { // ..;/ and leftovers of broken encodings
+			e++
+		}
+		sep := e < len(s) && s[e] == '/'
+		start := from == 0 || !isWord(s[from-1])
+		switch {
+		case sep && (start || run > 2):
+			if run == 2 || run == 4 || climbs > 0 || odd > 0 {
+				climbs++
+			} else {
+				odd++
+			}
+			if from > 0 && kinds[s[from-1]]&(bQuote|bDouble|bTick|bOpen) != 0 {
+				quotedClimb = true
+			}
+			if e-i > 0 {
+				odd++
+			}
+			depth++
+		case from > 0 && s[from-1] == '/' && i == len(s) && run == 2:
+			climbs++
+		case from > 0 && s[from-1] == '/' && i < len(s) && !isSpace(s[i]):
+			odd++
+		}
+	}
+	secret := false
+	at := -1
+	for _, p := range pathSecrets {
+		if n := bytes.Index(s, p); n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd > 0 || dots > 3) {
+			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && climbs == 0 {
+				continue
+			}
+			secret, at = true, n
+			break
+		}
+	}
+	switch {
+	case climbs+odd >= 1 && secret, climbs+odd >= 3:
+		j.add(clPath, "traversal.climb", 5)
+	case climbs >= 2 && !quotedClimb || climbs+odd >= 2 && !spaces:
+		j.add(clPath, "traversal.climb", 5)
+	case climbs+odd == 1 && !spaces && !quotedClimb:
+		if odd == 1 && bytes.HasSuffix(s, []byte("/...")) {
+			j.add(clPath, "traversal.climb", 1)
+		} else if bytes.HasPrefix(s, []byte("..")) || bytes.HasPrefix(s, []byte("/")) || j.decoded&(dPercent|dWidth) != 0 || odd > 0 {
+			j.add(clPath, "traversal.climb", 5)
+		} else {
+			j.add(clPath, "traversal.climb", 4)
+		}
+	case climbs > 0:
+		j.add(clPath, "traversal.climb", 3)
+	case dots >= 6 && !spaces && len(s) > dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):
+		j.add(clPath, "traversal.dots", 5)
+	}
+	// "/./././x": a path that goes nowhere, to slip past a prefix test.
+	if bytes.Contains(s, []byte("/././")) && !spaces {
+		j.add(clPath, "traversal.same", 5)
+	} else if len(s) < 8 && (bytes.Equal(s, []byte("/./")) || bytes.HasPrefix(s, []byte("/./"))) {
+		j.add(clPath, "traversal.same", 5)
+	}
+	if bytes.HasPrefix(s, []byte("///")) && !spaces && len(s) > 4 && bytes.IndexByte(bytes.TrimLeft(s, "/"), '/') < 0 && len(bytes.TrimLeft(s, "/")) > 2 {
+		j.add(clPath, "traversal.empty", 5)
+	}
+	if secret {
+		whole := !spaces || at < 24 && bytes.IndexByte(s, ' ') > at
+		rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
+		switch {
+		case whole && rooted && (s[0] == '/' || at == 0 || bytes.IndexByte(s[:at], ':') >= 0 || bytes.HasPrefix(s, []byte("web-inf"))) && !(at == 0 && bytes.IndexByte(s, '/') < 0 && !isolated(s)):
+			j.add(clPath, "traversal.file", 5)
+		case whole:
+			j.add(clPath, "traversal.file", 4)
+		default:
+			j.add(clPath, "traversal.file", 2)
+		}
+	}
+	for _, p := range [...]string{"php://", "zip://", "phar://", "expect://", "glob://", "data://", "compress.zlib://", "ogg://", "rar://", "ssh2."} {
+		if n := bytes.Index(s, []byte(p)); n >= 0 && (n == 0 || !isAlpha(s[n-1])) {
+			j.add(clPath, "traversal.wrapper", 5)
+		}
+	}
+	if n := bytes.Index(s, []byte("file:/")); n >= 0 && (n == 0 || !isWord(s[n-1])) {
+		if n == 0 {
+			j.add(clPath, "traversal.wrapper", 5)
+		} else {
+			j.add(clPath, "traversal.wrapper", 3)
+		}
+	}
+	// A NUL that ends a name for the system but not for the language above it.
+	if j.kinds&bCtl != 0 {
+		if n := bytes.IndexByte(v, 0); n > 0 && n < len(v)-1 && (isWord(v[n-1])) && (v[n+1] == '.' || v[n+1] == '/') {
+			j.add(clPath, "traversal.nul", 5)
+		}
+	}
+}
+
+// isolated names are wanted for themselves, without any folder.
+func isolated(s []byte) bool {
+	for _, p := range [...]string{"boot.ini", "win.ini", "web-inf", "etcpasswd", "id_rsa", ".htpasswd", "global.asa"} {
+		if bytes.HasPrefix(s, []byte(p)) {
+			return true
+		}
+	}
+	return false
+}

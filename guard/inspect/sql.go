@@ -1,0 +1,969 @@
+package inspect
+
+// The SQL recogniser asks one question: if this value were pasted into a
+// statement, bare, or between quotes, would what follows the break-out go on as
+// SQL and change what the statement means? It reads tokens only as long as they
+// fit, so prose stops it at the second word.
+
+type sqlKind uint8
+
+const (
+	tEnd sqlKind = iota
+	tWord
+	tNumber
+	tString
+	tVar // @x, @@x, :x, ?
+	tOp  // arithmetic, concatenation, comma
+	tCompare
+	tLogic
+	tUnion
+	tSelect
+	tStatement
+	tClause
+	tFill // words that join others without meaning of their own: as, by, all, distinct, case …
+	tValue
+	tOpen
+	tClose
+	tSemi
+	tComment // runs to the end of the line or of the value
+	tOther
+)
+
+// What a function's name says. Dangerous ones have no use in data.
+const (
+	callNone = iota
+	callPlain
+	callUseful    // exists in SQL dialects, used by injections and reports alike
+	callDangerous // waits, reads files, leaks through errors, reaches out
+)
+
+type sqlWord struct {
+	kind sqlKind
+	call uint8 // as a function
+}
+
+var sqlWords = func() map[string]sqlWord {
+	m := map[string]sqlWord{}
+	for kind, words := range map[sqlKind][]string{
+		tLogic:     {"and", "or", "xor", "not", "div", "mod", "having", "where", "when", "on", "rlike_"},
+		tCompare:   {"like", "rlike", "regexp", "in", "between", "is", "ilike", "similar", "glob", "sounds", "match", "isnull", "notnull", "against"},
+		tUnion:     {"union", "except", "intersect", "minus"},
+		tSelect:    {"select"},
+		tStatement: {"insert", "update", "delete", "drop", "create", "alter", "exec", "execute", "declare", "grant", "revoke", "truncate", "backup", "restore", "shutdown", "merge", "call", "begin", "waitfor", "handler", "rename", "replace", "load", "copy", "attach", "pragma", "vacuum", "set", "if", "while", "use", "do", "prepare", "deallocate", "open", "bulk", "dbcc", "kill", "commit", "rollback", "explain", "show", "lock", "print", "raiserror", "iif"},
+		tClause:    {"from", "order", "group", "limit", "into", "procedure", "join", "offset", "values", "returning", "fetch", "for", "window", "top"},
+		tFill:      {"as", "by", "all", "distinct", "distinctrow", "case", "then", "else", "end", "asc", "desc", "inner", "outer", "left", "right", "cross", "natural", "unique", "escape", "binary", "interval", "exists", "any", "some", "using", "collate", "partition", "over", "rows", "only", "first", "next", "nulls", "last", "boolean", "mode", "table", "database", "sounds_"},
+		tValue:     {"null", "true", "false", "default", "current_user", "session_user", "system_user", "current_date", "current_timestamp", "current_time", "sysdate", "rownum", "rowid", "unknown", "nan"},
+	} {
+		for _, w := range words {
+			m[w] = sqlWord{kind: kind}
+		}
+	}
+	for call, words := range map[uint8][]string{
+		callDangerous: {"sleep", "benchmark", "pg_sleep", "extractvalue", "updatexml", "load_file", "load_extension", "randomblob", "zeroblob", "generate_series", "utl_http.request", "utl_inaddr.get_host_address", "utl_inaddr.get_host_name",
+			"dbms_pipe.receive_message", "dbms_lock.sleep", "user_lock.sleep", "dbms_java.runjava", "dbms_xmlgen.getxml", "dbms_ldap.init", "dbms_utility.sqlid_to_sqlhash", "ctxsys.drithsx.sn", "xmltype", "httpuritype", "openrowset", "opendatasource", "openquery",
+			"xp_cmdshell", "xp_dirtree", "xp_fileexist", "xp_regread", "sp_executesql", "sp_oacreate", "sp_password", "sp_configure", "pg_read_file", "pg_ls_dir", "lo_import", "lo_export", "dblink", "dblink_connect", "copy_from", "make_set", "elt", "analyse", "sys_eval", "sys_exec", "sys_context",
+			"name_const", "exp_", "gtid_subset", "gtid_subtract", "st_latfromgeohash", "polygon", "multipoint", "geometrycollection", "linestring", "crypt_key", "regexp_substring", "domain.sleep", "loadfile", "load_data", "found_rows", "row_count", "json_keys", "xmltable", "query_to_xml", "database_to_xml", "current_setting", "has_dbaccess", "is_srvrolemember", "is_member", "fn_xe_file_target_read_file", "fn_get_audit_file", "fn_trace_gettable"},
+		callUseful: {"char", "chr", "nchar", "ascii", "ord", "substr", "substring", "mid", "left", "right", "concat", "concat_ws", "group_concat", "string_agg", "listagg", "stragg", "count", "sum", "min", "max", "avg", "if", "iif", "ifnull", "nullif", "isnull", "nvl", "coalesce", "decode", "encode", "hex", "unhex", "md5", "sha1", "sha2", "password", "user", "database", "schema", "version", "db_name", "host_name",
+			"system_user", "user_name", "object_id", "col_name", "cast", "convert", "row", "length", "len", "char_length", "upper", "lower", "ucase", "lcase", "reverse", "repeat", "replicate", "floor", "rand", "round", "abs", "exp", "pow", "log", "like", "strcmp", "instr", "locate", "position", "replace", "insert", "lpad", "rpad", "trim", "bin", "oct", "conv", "to_char", "to_number", "to_base64", "from_base64", "unicode", "stuff", "quotename", "case", "exists", "regexp_like", "date_format", "now", "getdate", "sysdate", "current_user", "connection_id", "last_insert_id", "json_extract", "json_object", "aes_decrypt", "compress", "in", "values", "find_in_set", "greatest", "least", "sqlite_version", "typeof", "quote", "inet_ntoa", "uuid", "bit_length", "octet_length", "initcap", "translate", "month", "year", "day", "date_add", "datediff", "serverproperty", "suser_name", "permissions", "sign", "sqrt", "mod", "any", "all", "some"},
+	} {
+		for _, w := range words {
+			e := m[w]
+			e.call = call
+			m[w] = e
+		}
+	}
+	return m
+}()
+
+// sqlSystem holds the first parts of names that belong to a database system itself.
+var sqlSystem = map[string]bool{"information_schema": true, "sysobjects": true, "syscolumns": true, "sysusers": true, "sysdatabases": true, "sys": true, "mysql": true, "pg_catalog": true, "pg_user": true, "pg_shadow": true,
+	"pg_class": true, "pg_database": true, "pg_tables": true, "sqlite_master": true, "sqlite_schema": true, "sysibm": true, "syscat": true, "all_users": true, "all_tables": true, "all_tab_columns": true, "user_tables": true, "user_tab_columns": true, "dba_users": true, "dba_role_privs": true, "dual": true,
+	"v$version": true, "v$instance": true, "v$database": true, "msysaccessobjects": true, "msysobjects": true, "rdb$database": true, "rdb$relations": true, "domain": false, "dbms_pipe": true, "dbms_lock": true, "utl_http": true, "utl_inaddr": true, "master": true, "msdb": true, "tempdb": true, "performance_schema": true, "xp_cmdshell": true, "sp_executesql": true, "xp_dirtree": true, "sp_oacreate": true, "xp_regread": true, "sp_configure": true, "sp_password": true, "sp_makewebtask": true, "xp_availablemedia": true}
+
+type sqlToken struct {
+	kind   sqlKind
+	call   uint8
+	open   bool // a string or comment that the value does not end
+	system bool
+	word   string // canonical for the few words that the walk asks for
+	start  int
+	end    int
+	code   byte // first byte, for operators and strings
+}
+
+type sqlLexer struct {
+	v     []byte
+	i     int
+	quote byte // the quote that a string of the surrounding statement would use
+	steps *int
+	noted uint8 // comments inside the text
+}
+
+// canonical keeps words that the walk compares by name, without allocation.
+var canonical = func() map[string]string {
+	m := map[string]string{}
+	for _, w := range []string{"all", "any", "distinct", "distinctrow", "select", "values", "by", "from", "order", "group", "limit", "into", "procedure", "where", "having", "when", "not", "delay", "time", "outfile", "dumpfile", "as", "asc", "desc", "boolean", "mode", "table", "database", "case", "if", "waitfor", "set", "use", "do", "end", "begin", "user", "is", "in", "exists", "on", "and", "or", "declare", "then", "else", "over", "join", "between", "view", "index", "login", "sleep", "exec", "execute", "drop", "delete", "update", "insert", "shutdown", "backup", "for", "null", "true", "false", "top", "left", "right", "inner", "outer", "cross", "like", "offset", "xor", "connect", "data", "infile", "local", "grant", "function", "trigger", "show", "kill", "open", "print", "lock", "load", "replace", "call", "create", "alter", "truncate"} {
+		m[w] = w
+	}
+	return m
+}()
+
+func (l *sqlLexer) next() (t sqlToken) {
+	v := l.v
+	*l.steps++
+again:
+	for l.i < len(v) && (isSpace(v[l.i]) || kinds[v[l.i]]&bCtl != 0) {
+		l.i++
+	}
+	t.start = l.i
+	if l.i >= len(v) {
+		return t
+	}
+	c := v[l.i]
+	t.code = c
+	peek := byte(0)
+	if l.i+1 < len(v) {
+		peek = v[l.i+1]
+	}
+	switch {
+	case c == '/' && peek == '*':
+		l.noted = 1
+		j := l.i + 2
+		if j < len(v) && v[j] == '!' || j+1 < len(v) && v[j] == 'M' && v[j+1] == '!' { // MySQL runs what stands in there
+			if v[j] == 'M' {
+				j++
+			}
+			j++
+			for j < len(v) && isDigit(v[j]) {
+				j++
+			}
+			l.i = j
+			goto again
+		}
+		for ; j+1 < len(v); j++ {
+			if v[j] == '*' && v[j+1] == '/' {
+				l.i = j + 2
+				goto again
+			}
+		}
+		l.i = len(v)
+		t.kind, t.open = tComment, true
+	case c == '*' && peek == '/' && l.noted != 0:
+		l.i += 2
+		goto again
+	case c == '-' && peek == '-', c == '#':
+		t.kind = tComment
+		for l.i < len(v) && v[l.i] != '\n' {
+			l.i++
+		}
+	case c == '\'' || c == '"' || c == '`':
+		t.kind = tString
+		j := l.i + 1
+		for ; j < len(v); j++ {
+			if v[j] == '\\' {
+				j++
+				continue
+			}
+			if v[j] == c {
+				if j+1 < len(v) && v[j+1] == c {
+					j++
+					continue
+				}
+				break
+			}
+		}
+		t.open = j >= len(v)
+		l.i = min(j+1, len(v))
+		if c == '`' {
+			t.kind = tWord
+		}
+	case isDigit(c) || c == '.' && isDigit(peek):
+		t.kind = tNumber
+		j := l.i
+		if c == '0' && peek|32 == 'x' {
+			j += 2
+			for j < len(v) && unhex(v[j]) >= 0 {
+				j++
+			}
+		} else {
+			for j < len(v) && (isDigit(v[j]) || v[j] == '.') {
+				j++
+			}
+			if j+1 < len(v) && v[j]|32 == 'e' && (isDigit(v[j+1]) || j+2 < len(v) && (v[j+1] == '-' || v[j+1] == '+') && isDigit(v[j+2])) {
+				for j += 2; j < len(v) && isDigit(v[j]); j++ {
+				}
+			}
+		}
+		if j < len(v) && isWord(v[j]) {
+			// "2nd", "1and": a number glued to a word is one only for logic.
+			k := j
+			for k < len(v) && isWord(v[k]) {
+				k++
+			}
+			if !glues(v[j:k]) {
+				t.kind, j = tWord, k
+			}
+		}
+		l.i = j
+	case isAlpha(c) || c == '_' || c >= 0x80:
+		j := l.i
+		for j < len(v) && (isWord(v[j]) || v[j] >= 0x80 && v[j] != 0xa0 || v[j] == '$' || v[j] == '.' && j+1 < len(v) && (isWord(v[j+1]) || v[j+1] == '.' || v[j+1] == '*')) {
+			j++
+		}
+		l.word(&t, v[l.i:j])
+		l.i = j
+		if t.kind == tWord && (j-t.start == 1) && j < len(v) && v[j] == '\'' && (c|32 == 'n' || c|32 == 'x' || c|32 == 'b' || c|32 == 'e') { // N'…', x'…'
+			goto again
+		}
+	case c == '[' && (isAlpha(peek)):
+		j := l.i
+		for j < len(v) && v[j] != ']' && j < l.i+64 {
+			j++
+		}
+		t.kind = tOther
+		if j < len(v) && v[j] == ']' {
+			t.kind = tWord
+		}
+		l.i = min(j+1, len(v))
+	case c == '@':
+		j := l.i + 1
+		for j < len(v) && (v[j] == '@' || isWord(v[j]) || v[j] == '.') {
+			j++
+		}
+		t.kind = tVar
+		t.system = j-l.i > 3 && peek == '@'
+		l.i = j
+		if j < len(v) && v[j] == ':' && j+1 < len(v) && v[j+1] == '=' {
+			t.system = true
+		}
+	case c == '(':
+		t.kind = tOpen
+		l.i++
+	case c == ')':
+		t.kind = tClose
+		l.i++
+	case c == ';':
+		t.kind = tSemi
+		l.i++
+	case c == '&' && peek == '&':
+		t.kind = tLogic
+		l.i += 2
+	case c == '|' && peek == '|':
+		t.kind = tOp
+		l.i += 2
+	case c == '=' || c == '<' || c == '>' || c == '!' && (peek == '=' || peek == '<' || peek == '>' || peek == '~') || c == '^' && peek == '=':
+		t.kind = tCompare
+		l.i++
+		for l.i < len(v) && (v[l.i] == '=' || v[l.i] == '>' || v[l.i] == '<') && l.i < t.start+3 {
+			l.i++
+		}
+	case c == ':' && peek == '=':
+		t.kind = tCompare
+		l.i += 2
+	case c == ':' && peek == ':': // PostgreSQL's cast
+		l.i += 2
+		for l.i < len(v) && isWord(v[l.i]) {
+			l.i++
+		}
+		goto again
+	case c == '+' || c == '-' || c == '*' || c == '/' || c == '%' || c == '|' || c == '&' || c == '^' || c == ',' || c == '~' || c == '!':
+		t.kind = tOp
+		l.i++
+	default:
+		t.kind = tOther
+		l.i++
+	}
+	t.end = l.i
+	return t
+}
+
+// glues reports whether a word may follow a number without a space.
+func glues(w []byte) bool {
+	switch len(w) {
+	case 2:
+		return lower(w[0]) == 'o' && lower(w[1]) == 'r'
+	case 3:
+		return lower(w[0]) == 'a' && lower(w[1]) == 'n' && lower(w[2]) == 'd' || lower(w[0]) == 'x' && lower(w[1]) == 'o' && lower(w[2]) == 'r'
+	case 5:
+		return lower(w[0]) == 'u' && lower(w[1]) == 'n' && lower(w[2]) == 'i'
+	}
+	return false
+}
+
+func (l *sqlLexer) word(t *sqlToken, w []byte) {
+	t.kind = tWord
+	var buf [40]byte
+	if len(w) > len(buf) {
+		t.call = callIf(l, t.start+len(w))
+		return
+	}
+	dot := -1
+	for i, c := range w {
+		if buf[i] = lower(c); c == '.' && dot < 0 {
+			dot = i
+		}
+	}
+	n := len(w)
+	e, known := sqlWords[string(buf[:n])]
+	if known && e.kind != 0 {
+		t.kind = e.kind
+	}
+	t.word = canonical[string(buf[:n])]
+	t.system = sqlSystem[string(buf[:n])] || dot > 0 && sqlSystem[string(buf[:dot])]
+	if !t.system && dot > 0 {
+		for i := dot; i < n && !t.system; i++ {
+			if buf[i] == '.' {
+				t.system = sqlSystem[string(buf[i+1:n])]
+			}
+		}
+	}
+	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 {
+		t.call = e.call
+	}
+	if t.call == 0 && e.call == callDangerous && n > 3 && (buf[1] == 'p' || buf[2] == '_') && (buf[0] == 'x' || buf[0] == 's') {
+		t.system = true // stored procedures run without parentheses
+	}
+}
+
+// callIf reports whether an opening parenthesis follows.
+func callIf(l *sqlLexer, i int) uint8 {
+	for i < len(l.v) && isSpace(l.v[i]) {
+		i++
+	}
+	if i < len(l.v) && l.v[i] == '(' {
+		return callPlain
+	}
+	if i+3 < len(l.v) && l.v[i] == '/' && l.v[i+1] == '*' && l.noted != 0 {
+		return 0
+	}
+	return callNone
+}
+
+// operand kinds of a comparison
+const (
+	oNone = iota
+	oNumber
+	oString
+	oWord
+	oCall
+	oGroup
+	oNull
+)
+
+const sqlTokens = 600 // tokens read from one break-out
+
+// sqlInject reads v[from:] as the continuation of a statement. quote is the
+// quote that stood before it, 0 if the value stands bare.
+func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule string) {
+	l := sqlLexer{v: v, i: from, quote: quote, steps: &j.steps}
+	var (
+		operand   = quote != 0 // an operand is complete
+		left      = oNone
+		comparing bool
+		closes    int
+		depth     int
+		logic     int
+		words     int // operands that are bare words
+		broke     bool
+		parts     int // signs of structure
+		clause    bool
+		statement string
+		alias     bool
+		last      sqlToken
+		lastKind  = oNone
+		ended     bool
+		compared  bool
+		logicNow  bool
+		from_     bool
+		opener    sqlKind
+		started   int
+		arith     bool
+	)
+	if quote != 0 {
+		lastKind = oString
+	}
+	add := func(n int, r string) {
+		if score += n; rule == "" || n >= 4 {
+			if rule == "" || n > parts {
+				rule, parts = r, n
+			}
+		}
+	}
+	settle := func(right int) { // an operand of the given kind is complete
+		if comparing {
+			comparing = false
+			lit := func(o int) bool { return o == oNumber || o == oString || o == oNull }
+			switch {
+			case lit(left) && lit(right) && (logic > 0 || quote != 0 || clause):
+				if !compared {
+					add(5, "sqli.tautology")
+				}
+				compared = true
+			case left != oNone && (logic > 0 || quote != 0):
+				if !compared && !(logic == 0 && left == oWord) {
+					add(2, "sqli.condition")
+				}
+				compared = true
+			}
+		}
+		lastKind, operand = right, true
+	}
+	for n := 0; n < sqlTokens; n++ {
+		t := l.next()
+		first := n == 0
+		if first {
+			opener = t.kind
+		}
+		if t.system && t.kind != tComment {
+			if t.kind == tVar {
+				add(4, "sqli.variable")
+			} else if quote != 0 || started > 0 || last.word != "" {
+				add(4, "sqli.catalog")
+			}
+		}
+		// Function-like uses of keywords.
+		if t.call != 0 && t.kind != tLogic && t.kind != tUnion && !(t.kind == tCompare && operand && last.kind != tLogic) && !(t.kind == tStatement && t.call == callPlain) && !(t.kind == tFill && t.call == callPlain) && t.kind != tSelect && t.kind != tClause {
+			if operand && last.kind != tFill && last.kind != tClause && t.kind == tWord {
+				if t.call != callDangerous || quote != 0 && first {
+					broke = true
+				}
+			}
+			switch t.call {
+			case callDangerous:
+				add(5, "sqli.function")
+			case callUseful:
+				if quote != 0 || logic > 0 || started > 0 || last.kind == tOp || depth > 0 {
+					add(2, "sqli.function")
+				} else if first {
+					add(1, "sqli.function")
+				}
+			default:
+				if logicNow || last.kind == tCompare {
+					add(1, "sqli.function")
+				}
+			}
+			if broke {
+				break
+			}
+			logicNow = false
+			operand, lastKind, last = false, oCall, t
+			continue
+		}
+		switch t.kind {
+		case tEnd:
+			ended = true
+		case tComment:
+			rest := l.i
+			for rest < len(v) && isSpace(v[rest]) {
+				rest++
+			}
+			switch {
+			case quote != 0 && (first || n == closes || opener == tSemi && n == closes+1):
+				// The quote, and nothing but a comment after it.
+				gap := t.start - from
+				if rest >= len(v) && t.end-t.start <= 4+gap*0 || t.code == '-' && t.end-t.start <= 12 && gap == 0 && rest >= len(v) {
+					add(5, "sqli.comment")
+				} else if rest >= len(v) {
+					add(2, "sqli.comment")
+				}
+			case score > 0 || logic > 0 || closes > 0 || clause || started > 0:
+				add(3, "sqli.comment")
+			}
+			if rest >= len(v) {
+				ended = true
+			}
+		case tOpen:
+			if operand && last.kind != tFill && lastKind != oWord && !first && last.kind != tCompare && last.kind != tUnion && last.kind != tLogic {
+				broke = true
+				break
+			}
+			if operand && quote != 0 && first {
+				broke = true
+				break
+			}
+			depth++
+			operand = false
+		case tClose:
+			if !operand && last.kind != tOpen && !first && last.kind != tFill && last.kind != tOp {
+				broke = true
+				break
+			}
+			if depth--; depth < 0 {
+				closes++
+				depth = 0
+			}
+			settle(oGroup)
+			alias = true
+		case tString:
+			if operand && last.kind != tFill && lastKind != oString && lastKind != oGroup && !(lastKind == oWord && alias) && last.kind != tWord {
+				broke = true
+				break
+			}
+			if t.open && quote != 0 && t.code == quote {
+				// The statement's own closing quote ends this string.
+				if logic > 0 || comparing || last.kind == tOp && last.code != ',' {
+					add(2, "sqli.quote")
+				}
+			} else if t.open && t.end-t.start > 40 {
+				broke = true
+				break
+			}
+			settle(oString)
+		case tNumber:
+			if operand && last.kind != tFill && last.kind != tClause {
+				broke = true
+				break
+			}
+			if last.word == "limit" || last.word == "by" && clause {
+				if quote != 0 || closes > 0 || started > 0 && opener == tNumber {
+					add(4, "sqli.clause")
+				} else {
+					add(1, "sqli.clause")
+				}
+			}
+			settle(oNumber)
+		case tValue:
+			k := oNull
+			if t.word == "true" || t.word == "false" {
+				k = oNumber
+			}
+			if logicNow && (quote != 0 || opener == tNumber || opener == tLogic || closes > 0) {
+				add(2, "sqli.condition")
+			}
+			settle(k)
+		case tVar:
+			if operand && last.kind != tStatement && last.kind != tFill {
+				broke = true
+				break
+			}
+			settle(oWord)
+		case tOp:
+			if !operand && t.code != '-' && t.code != '+' && t.code != '~' && t.code != '!' && t.code != '*' && !(first && quote == 0 && t.code == ',') && !(first && quote == 0 && t.code == '|') && last.kind != tSelect {
+				broke = true
+				break
+			}
+			if t.code == '*' && !operand {
+				settle(oWord)
+				break
+			}
+			if t.code == '!' && !operand && first {
+				broke = true
+				break
+			}
+			if t.code == '|' && t.end-t.start == 2 && operand {
+				arith = true
+			}
+			alias = false
+			operand = false
+		case tCompare:
+			if !operand {
+				if !(last.kind == tLogic && last.word == "not") && !(last.kind == tCompare) && !(first && quote == 0) {
+					broke = true
+					break
+				}
+			}
+			if last.kind != tCompare {
+				left = lastKind
+			}
+			comparing, operand = true, false
+			if t.word == "is" || t.word == "in" || t.word == "between" {
+				left = lastKind
+			}
+		case tLogic:
+			if !operand && !(first && quote == 0) && last.kind != tLogic && t.word != "not" && last.kind != tOpen {
+				broke = true
+				break
+			}
+			if t.word == "where" || t.word == "having" || t.word == "on" || t.word == "when" {
+				if first && quote == 0 || operand {
+					clause = true
+				}
+			}
+			logic++
+			comparing, operand, alias = false, false, false
+			compared = false
+			logicNow = true
+			last = t
+			started++
+			continue
+		case tUnion:
+			if !operand && !first {
+				broke = true
+				break
+			}
+			save := l.i
+			u := l.next()
+			for u.word == "all" || u.word == "distinct" || u.word == "distinctrow" || u.kind == tOpen {
+				if u.kind == tOpen {
+					depth++
+				}
+				u = l.next()
+			}
+			if u.kind == tSelect || u.word == "values" {
+				if quote != 0 || first || lastKind == oNumber || closes > 0 || lastKind == oGroup || started > 0 || lastKind == oNull {
+					add(j.projection(&l), "sqli.union")
+				} else {
+					add(2, "sqli.union")
+				}
+				operand = false
+				last = u
+				started++
+				continue
+			}
+			if quote != 0 && u.kind == tEnd {
+				add(3, "sqli.union")
+			}
+			l.i = save
+			broke = true
+		case tSelect:
+			switch {
+			case last.kind == tOpen && (quote != 0 || n > 1 || depth > 0):
+				add(4, "sqli.subselect")
+			case first, last.kind == tSemi, last.kind == tComment:
+				statement = "select"
+				add(1, "sqli.statement")
+			case last.kind == tFill || last.kind == tClause || last.kind == tStatement:
+				add(1, "sqli.statement")
+			default:
+				broke = true
+			}
+			operand = false
+			started++
+		case tStatement:
+			if !first && last.kind != tSemi && last.kind != tOpen && last.kind != tFill && last.kind != tLogic && last.kind != tStatement && !(t.call != 0) && !(last.kind == tComment) {
+				broke = true
+				break
+			}
+			n, r := j.statement(&l, t)
+			if last.kind == tSemi && n > 0 {
+				n += 3
+			} else if first && quote == 0 && n > 3 && !(t.call != 0) && n < 5 {
+				n = 3
+			}
+			if n == 0 {
+				broke = true
+				break
+			}
+			add(n, r)
+			statement = "statement"
+			operand = true
+			alias = true
+			lastKind = oWord
+			from_ = true
+			started++
+		case tClause:
+			switch t.word {
+			case "order", "group":
+				if u := l.next(); u.word != "by" {
+					broke = true
+					break
+				}
+				if !operand && !first {
+					broke = true
+					break
+				}
+				clause = true
+				if quote != 0 || closes > 0 {
+					add(2, "sqli.clause")
+				}
+				t.kind, t.word = tFill, "by"
+				operand = false
+				started++
+			case "into":
+				u := l.next()
+				if u.word == "outfile" || u.word == "dumpfile" {
+					add(5, "sqli.file")
+				}
+			case "procedure":
+				if operand || first {
+					clause = true
+				}
+				operand = false
+			case "limit":
+				if !operand {
+					broke = true
+				}
+				operand = false
+			default:
+				if statement == "" && started == 0 && quote == 0 {
+					broke = true
+					break
+				}
+				operand = false
+				from_ = true
+				alias = false
+			}
+			comparing = false
+		case tFill:
+			if t.word == "as" && (operand || first) {
+				alias = true
+			}
+			if quote != 0 && first && t.word != "as" && t.word != "asc" && t.word != "desc" {
+				broke = true
+				break
+			}
+			if t.word == "mode" && last.word == "boolean" {
+				add(4, "sqli.clause")
+				operand = true
+				last = t
+				continue
+			}
+			if t.word == "asc" || t.word == "desc" || t.word == "end" {
+				operand = true
+				last = t
+				continue
+			}
+			if t.word == "case" || t.word == "all" || t.word == "distinct" || t.word == "exists" || t.word == "any" || t.word == "binary" {
+				operand = false
+			}
+		case tSemi:
+			u := l
+			nx := u.next()
+			switch {
+			case nx.kind == tSelect && (quote != 0 || started > 0 || opener == tNumber || opener == tWord || closes > 0):
+				add(4, "sqli.stacked")
+			case nx.kind == tStatement:
+			case nx.kind == tEnd:
+				if started > 0 {
+					add(1, "sqli.statement")
+				}
+			case nx.kind == tComment:
+			case nx.call >= callUseful && (quote != 0 || opener == tNumber):
+				add(3, "sqli.stacked")
+			default:
+				broke = true
+			}
+			operand, comparing, alias, clause = false, false, false, false
+		case tWord:
+			switch {
+			case quote != 0 && first:
+				broke = true
+			case operand && last.kind == tWord && !alias && lastKind == oWord:
+				broke = true
+			case operand && !alias && last.kind != tFill && last.kind != tClause && last.kind != tStatement:
+				broke = true
+			}
+			if broke {
+				break
+			}
+			if operand && alias {
+				alias = false
+				break
+			}
+			words++
+			if from_ {
+				alias = true
+			}
+			settle(oWord)
+		default:
+			broke = true
+		}
+		if t.kind != tLogic {
+			logicNow = false
+		}
+		if t.kind == tOp && t.code == '|' {
+			logicNow = false
+		}
+		if broke || ended {
+			break
+		}
+		last = t
+	}
+	_ = words
+	if broke && score < 5 {
+		// What did not go on as SQL is text that began like SQL.
+		score = min(score, 2)
+	}
+	if arith && ended && score > 0 && quote != 0 {
+		score += 2
+	}
+	if ended && !broke && score == 4 && quote != 0 {
+		score++
+	}
+	return min(score, 10), rule
+}
+
+// projection weighs what follows UNION SELECT: a list of values, calls, stars or
+// columns from somewhere, as against a sentence that happens to say so.
+func (j *judge) projection(l *sqlLexer) int {
+	save := *l
+	defer func() { l.i = save.i }()
+	words := 0
+	for range 12 {
+		t := l.next()
+		switch t.kind {
+		case tNumber, tString, tVar, tValue, tOpen, tOp, tSelect, tComment, tClose:
+			return 5
+		case tFill:
+			continue
+		case tEnd:
+			if words == 0 {
+				return 5
+			}
+			return 3
+		case tClause:
+			if t.word == "from" && words <= 1 {
+				return 5
+			}
+			return 2
+		case tWord:
+			if t.call != 0 || t.system {
+				return 5
+			}
+			if words++; words > 1 {
+				return 2
+			}
+		default:
+			if t.call != 0 {
+				return 5
+			}
+			return 2
+		}
+	}
+	return 2
+}
+
+// statement weighs a statement that begins with t.
+func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
+	save := l.i
+	u := l.next()
+	if t.call != 0 {
+		l.i = save
+		if t.word == "if" || t.call >= callUseful {
+			return 3, "sqli.function"
+		}
+		return 1, "sqli.statement"
+	}
+	name := func(k sqlToken) bool { return k.kind == tWord || k.kind == tVar || k.kind == tString }
+	switch t.word {
+	case "drop", "create", "alter", "truncate":
+		if u.word == "table" || u.word == "database" || u.word == "view" || u.word == "index" || u.word == "user" || u.word == "procedure" || u.word == "login" || u.word == "function" || u.word == "trigger" {
+			if w := l.next(); name(w) || w.word != "" {
+				if x := l.next(); x.kind == tWord && x.call == 0 { // "drop table reservations today"
+					return 2, "sqli.statement"
+				} else if x.kind != tEnd {
+					l.i = x.start
+				}
+				return 4, "sqli.statement"
+			}
+		}
+	case "delete":
+		if u.word == "from" {
+			if w := l.next(); name(w) {
+				if x := l.next(); x.kind == tEnd || x.kind == tSemi || x.kind == tComment || x.word == "where" {
+					l.i = x.start
+					return 4, "sqli.statement"
+				}
+			}
+		}
+	case "insert":
+		if u.word == "into" {
+			if w := l.next(); name(w) {
+				if x := l.next(); x.kind == tOpen || x.word == "values" || x.kind == tSelect {
+					l.i = x.start
+					return 4, "sqli.statement"
+				}
+			}
+		}
+	case "update":
+		if name(u) && u.word != "set" {
+			if w := l.next(); w.word == "set" {
+				if x := l.next(); name(x) {
+					if y := l.next(); y.code == '=' {
+						l.i = y.end
+						return 4, "sqli.statement"
+					}
+				}
+			}
+		}
+	case "waitfor":
+		if u.word == "delay" || u.word == "time" {
+			return 5, "sqli.delay"
+		}
+	case "exec", "execute":
+		if u.system || u.kind == tOpen {
+			return 5, "sqli.exec"
+		}
+		if name(u) {
+			if x := l.next(); x.kind == tString || x.kind == tVar {
+				return 4, "sqli.exec"
+			}
+		}
+	case "declare":
+		if u.kind == tVar {
+			return 5, "sqli.declare"
+		}
+	case "begin":
+		if u.call >= callUseful || u.kind == tStatement || u.system {
+			l.i = u.start
+			return 3, "sqli.statement"
+		}
+	case "backup":
+		if u.word == "database" {
+			if w := l.next(); name(w) {
+				return 5, "sqli.statement"
+			}
+		}
+	case "grant":
+		w := l.next()
+		if u.word == "connect" || w.word == "on" || w.kind == tOp || w.word == "to" {
+			if x := l.next(); name(x) {
+				if y := l.next(); y.kind == tSemi {
+					l.i = y.start
+					return 5, "sqli.statement"
+				}
+				return 3, "sqli.statement"
+			}
+		}
+	case "set":
+		if u.kind == tVar {
+			return 4, "sqli.statement"
+		}
+	case "shutdown":
+		if u.kind == tComment || u.kind == tSemi || u.kind == tEnd {
+			l.i = u.start
+			return 2, "sqli.statement"
+		}
+	case "load":
+		if u.word == "data" {
+			if w := l.next(); w.word == "infile" || w.word == "local" {
+				return 5, "sqli.file"
+			}
+		}
+	case "if", "while":
+		if u.kind == tOpen || u.kind == tNumber {
+			return 2, "sqli.statement"
+		}
+	case "call", "use", "show", "kill", "open", "do", "lock", "print", "replace":
+		if u.call >= callUseful {
+			l.i = u.start
+			return 2, "sqli.statement"
+		}
+	}
+	l.i = save
+	return 0, ""
+}
+
+// sql judges v in each context in which a statement may hold it.
+func (j *judge) sql(v []byte) {
+	score, rule := j.sqlInject(v, 0, 0)
+	j.add(clSQL, rule, score)
+	if j.kinds&(bQuote|bDouble|bTick) == 0 || score >= 5 {
+		return
+	}
+	for _, q := range [...]byte{'\'', '"', '`'} {
+		starts := 0
+		for i := 0; i < len(v) && starts < 12; i++ {
+			if v[i] != q {
+				continue
+			}
+			starts++
+			if score, rule := j.sqlInject(v, i+1, q); score > 0 {
+				j.add(clSQL, rule, score)
+				if score >= 5 {
+					return
+				}
+			}
+		}
+	}
+}
