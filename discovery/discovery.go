@@ -19,10 +19,16 @@ package discovery
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
+	"sallyport.dev"
 	"sallyport.dev/store"
 )
 
@@ -36,15 +42,257 @@ type Options struct {
 }
 
 // A Discovery folds paths. Its methods are safe for concurrent use.
-type Discovery struct{}
+type Discovery struct {
+	o      Options
+	store  *store.Store
+	cursor store.Cursor
+
+	mu     sync.Mutex // guards what follows; Run holds it while it applies a batch
+	trees  map[string]*tree
+	stats  Stats
+	loaded bool      // the trees are those of the table
+	place  uint64    // last sequence applied
+	at     time.Time // and its time
+	counts time.Time // when counts were last written
+	commit time.Time
+}
 
 // Open migrates the tables of discovery in s and loads what was learned.
 func Open(ctx context.Context, s *store.Store, o Options) (*Discovery, error) {
-	return nil, errors.New("open discovery: not built")
+	if o.Durable == "" {
+		o.Durable = "discovery"
+	}
+	o.Templates = fallback(o.Templates, 10_000)
+	o.Candidates = fallback(o.Candidates, 500)
+	o.Children = fallback(o.Children, 200)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if err := s.Migrate(ctx, "discovery", migrations); err != nil {
+		return nil, fmt.Errorf("open discovery: %w", err)
+	}
+	d := &Discovery{o: o, store: s, cursor: store.Cursor{Table: "discovery_cursor", Name: o.Durable}}
+	if err := d.load(ctx); err != nil {
+		return nil, fmt.Errorf("open discovery: %w", err)
+	}
+	return d, nil
 }
 
+func fallback(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
+}
+
+// pace is the shortest time between two commits while messages wait: batches
+// grow in it.
+const pace = 100 * time.Millisecond
+
 // Run consumes exchanges and publishes sightings until ctx ends.
-func (d *Discovery) Run(ctx context.Context) error { return nil }
+func (d *Discovery) Run(ctx context.Context) error {
+	return d.store.Stream().Consume(ctx, d.o.Durable, []string{sallyport.SubjectExchange}, d.handle)
+}
+
+// handle applies one batch: fold, publish, then commit what was learned with
+// the place. When it dies in between, the batch comes again, the same state
+// gives the same sightings, and whoever counts them knows the repetition by
+// Event.Source.
+func (d *Discovery) handle(ctx context.Context, messages []store.Message) error {
+	if wait := pace - time.Since(d.commit); wait > 0 && !d.commit.IsZero() {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.loaded {
+		if err := d.load(ctx); err != nil {
+			return err
+		}
+		if err := d.peek(ctx, &messages); err != nil {
+			return err
+		}
+		d.loaded = true
+	}
+	for len(messages) > 0 && messages[0].Seq <= d.place && !messages[0].Time.After(d.at) {
+		messages = messages[1:]
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	d.loaded = false // until the commit
+	var acks []*store.Ack
+	for _, m := range messages {
+		var in sallyport.Event
+		if err := in.UnmarshalBinary(m.Data); err != nil {
+			d.o.Logger.Error("event is unreadable, skipped", "sequence", m.Seq, "err", err)
+			continue
+		}
+		out := sallyport.Event{Source: m.Seq}
+		for i := range in.Exchanges {
+			out.Sightings = d.fold(&in.Exchanges[i], out.Sightings)
+		}
+		if len(out.Sightings) == 0 {
+			continue
+		}
+		data, err := out.MarshalBinary()
+		if err != nil {
+			return fmt.Errorf("encode sightings: %w", err)
+		}
+		ack, err := d.store.Stream().PublishAsync(sallyport.SubjectSighting, "sighting-"+strconv.FormatUint(m.Seq, 10)+"-"+strconv.FormatInt(m.Time.UnixNano(), 36), data)
+		if err != nil {
+			return fmt.Errorf("publish sightings: %w", err)
+		}
+		acks = append(acks, ack)
+		if len(acks) >= 64 {
+			if err := settle(ctx, acks); err != nil {
+				return err
+			}
+			acks = acks[:0]
+		}
+	}
+	if err := settle(ctx, acks); err != nil {
+		return err
+	}
+	now := time.Now()
+	counts := now.Sub(d.counts) > 10*time.Second
+	tx, err := d.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback()
+	if _, err := d.cursor.Take(ctx, tx, messages); err != nil {
+		return err
+	}
+	for _, t := range d.trees {
+		if err := t.save(ctx, tx, counts); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit templates: %w", err)
+	}
+	last := messages[len(messages)-1]
+	d.place, d.at, d.loaded, d.commit = last.Seq, last.Time, true, now
+	if counts {
+		d.counts = now
+	}
+	for _, t := range d.trees {
+		t.saved(counts)
+	}
+	return nil
+}
+
+func settle(ctx context.Context, acks []*store.Ack) error {
+	for _, a := range acks {
+		if _, err := a.Result(ctx); err != nil {
+			return fmt.Errorf("publish sightings: %w", err)
+		}
+	}
+	return nil
+}
+
+// peek drops the messages that were applied before this process began.
+func (d *Discovery) peek(ctx context.Context, messages *[]store.Message) error {
+	tx, err := d.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback() // the place moves with the commit of handle
+	left, err := d.cursor.Take(ctx, tx, *messages)
+	if err != nil {
+		return err
+	}
+	*messages = left
+	d.place, d.at = 0, time.Time{}
+	return nil
+}
+
+// fold takes one exchange and appends the sightings that come of it.
+func (d *Discovery) fold(x *sallyport.Exchange, out []sallyport.Sighting) []sallyport.Sighting {
+	t := d.trees[x.API]
+	if t == nil {
+		if len(d.trees) >= 10_000 {
+			d.stats.Overflow++
+			return out
+		}
+		t = newTree(x.API, &d.o)
+		d.trees[x.API] = t
+	}
+	if x.Declared {
+		if !t.known[x.Template] {
+			t.declare(x.Template)
+			t.fresh = append(t.fresh, x.Template)
+			t.stale = true
+		}
+		return out
+	}
+	x.Method, x.Path = printable(x.Method), printable(x.Path)
+	segs, ok := split(x.Path, nil)
+	if !ok || len(x.Method) > 32 || x.Method == "" {
+		d.stats.Overflow++
+		return out
+	}
+	d.stats.Folded++
+	o, ok := t.see(x, segs)
+	if !ok {
+		return out
+	}
+	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.Refused(),
+		Duration: x.Duration, RequestBytes: x.RequestBytes, ResponseBytes: x.ResponseBytes, TLS: x.TLS, Classes: x.Classes, Shape: x.Shape, Parameters: parameters(x.Query)}
+	if o.cand != nil {
+		s.Template, s.Reasons = o.cand.template, o.cand.reasons
+	} else {
+		s.Template, s.Reasons = t.named(o.node)
+		s.Replaces = o.swallow
+	}
+	// Merges first, in the order in which they happened, so that rows move before the count.
+	out = append(out, o.merges...)
+	return append(out, s)
+}
+
+// printable replaces what no table and no screen takes.
+func printable(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return strings.Map(func(r rune) rune {
+				if r <= ' ' || r == 0x7f || r == '\uFFFD' {
+					return '_'
+				}
+				return r
+			}, strings.ToValidUTF8(s, "_"))
+		}
+	}
+	return s
+}
+
+// parameters lists the names in a raw query, bounded.
+func parameters(query string) []sallyport.Place {
+	var out []sallyport.Place
+	for query != "" && len(out) < 32 {
+		var p string
+		p, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(p, "=")
+		if name == "" {
+			continue
+		}
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+		name = printable(name)
+		if len(name) > 64 {
+			continue
+		}
+		place := sallyport.Place{In: sallyport.InQuery, Name: name}
+		if !slices.Contains(out, place) {
+			out = append(out, place)
+		}
+	}
+	return out
+}
 
 // A Template is what discovery has learned about one operation.
 type Template struct {
@@ -54,22 +302,65 @@ type Template struct {
 	Reasons   []string // one per folded segment, in order
 	Examples  []string // up to three paths that were folded, values masked by their form
 	Count     uint64   // exchanges folded into it
-	Probed    bool     // only ever refused or answered 404, 405 or 501
+	Probed    bool     // only ever refused or answered 401, 403, 404, 405, 410, 501 or 5xx
 	FirstSeen time.Time
 	LastSeen  time.Time
 }
 
 // Templates lists what was learned for api, by template and method.
-func (d *Discovery) Templates(api string) []Template { return nil }
+func (d *Discovery) Templates(api string) []Template {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.trees[api]
+	if t == nil {
+		return nil
+	}
+	var out []Template
+	var walk func(*node)
+	walk = func(n *node) {
+		for m, l := range n.methods {
+			template, reasons := t.named(n)
+			out = append(out, Template{API: api, Method: m, Template: template, Reasons: slices.Clone(reasons), Examples: slices.Clone(l.examples), Count: l.count, FirstSeen: l.first, LastSeen: l.last})
+		}
+		for _, c := range n.literal {
+			walk(c)
+		}
+		if n.value != nil {
+			walk(n.value)
+		}
+	}
+	walk(t.root)
+	for _, c := range t.candidates {
+		out = append(out, Template{API: api, Method: c.method, Template: c.template, Reasons: slices.Clone(c.reasons), Examples: []string{c.path}, Count: c.count, Probed: true, FirstSeen: c.first, LastSeen: c.last})
+	}
+	slices.SortFunc(out, func(a, b Template) int {
+		if c := strings.Compare(a.Template, b.Template); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Method, b.Method)
+	})
+	return out
+}
 
 // Stats counts what Discovery holds and has turned away.
 type Stats struct {
 	Templates  int    // learned, all APIs together
 	Candidates int    // probed only
-	Overflow   uint64 // exchanges that fitted in no bound any more
+	Overflow   uint64 // exchanges that fitted in no bound any more, since start
 	Folded     uint64 // exchanges folded since start
-	Refolds    uint64 // times that templates were merged since start
+	Refolds    uint64 // values folded by evidence since start
 }
 
 // Stats gives the present counts.
-func (d *Discovery) Stats() Stats { return Stats{} }
+func (d *Discovery) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.stats
+	for _, t := range d.trees {
+		s.Templates += t.leaves
+		s.Candidates += len(t.candidates)
+		s.Overflow += t.overflow
+		s.Refolds += t.refolds
+	}
+	return s
+}
