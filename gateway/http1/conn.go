@@ -443,9 +443,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 func (b *requestBody) fail(err error) {
-	var v *violation
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		b.err = err
 		for name, vs := range b.content.trailer {
 			if b.c.req.Trailer == nil {
@@ -454,7 +452,10 @@ func (b *requestBody) fail(err error) {
 			b.c.req.Trailer[name] = vs
 		}
 		return
-	case errors.As(err, &v):
+	}
+	v, ok := err.(*violation)
+	switch {
+	case ok:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		v = vBodySlow
 	case err == errAborted:
@@ -489,7 +490,7 @@ func (b *requestBody) finish() bodyRest {
 	defer b.mu.Unlock()
 	b.c = nil
 	switch {
-	case b.content.state == contentDone:
+	case b.content.state == contentDone && (b.err == nil || b.err == io.EOF):
 		return bodyRead
 	case b.err != nil, b.expect, b.content.x.aborted.Load():
 		return bodyBroken

@@ -404,11 +404,7 @@ func (b *content) trailers() error {
 }
 
 func (b *content) takeTrailers(s []byte, size int) error {
-	b.state = contentDone
-	if len(b.lines.ends) == 0 {
-		return nil
-	}
-	if b.trailer == nil {
+	if b.trailer == nil && len(b.lines.ends) > 0 {
 		b.trailer = make(http.Header, len(b.lines.ends))
 	}
 	f := fields{h: b.trailer}
@@ -428,6 +424,7 @@ func (b *content) takeTrailers(s []byte, size int) error {
 		f.add(string(s[from:name]), string(s[start:stop]))
 		from = end + 2
 	}
+	b.state = contentDone
 	return nil
 }
 
