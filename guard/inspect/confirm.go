@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
@@ -26,6 +27,7 @@ type Engine struct {
 // New compiles the rules.
 func New(o Options) (*Engine, error) {
 	e := &Engine{auto: compile(literals)}
+	e.memo.seed = maphash.MakeSeed()
 	if o.NoRuleSet {
 		return e, nil
 	}
@@ -65,6 +67,7 @@ const (
 
 // memo remembers opinions on values by hash; two generations bound it.
 type memo struct {
+	seed     maphash.Seed
 	mu       sync.Mutex
 	now, old map[uint64]bool
 }
@@ -94,8 +97,71 @@ func (e *Engine) opinions(v []byte, j *judge) Finding {
 	if best.score < ambiguous || len(v) > opinionBytes {
 		return Finding{}
 	}
-	return Finding{}
+	second := false
+	switch j.best {
+	case clSQL:
+		second, _ = libinjection.IsSQLi(string(v))
+	case clXSS:
+		second = libinjection.IsXSS(string(v))
+	}
+	if !second && best.score >= ambiguous {
+		second = e.ruleSet(v, j.best)
+	}
+	if !second {
+		return Finding{}
+	}
+	best.score += 2
+	j.sign[j.best] = best
+	return j.finding(j.best)
 }
 
-var _ = libinjection.IsSQLi
-var _ types.Transaction
+// ruleSet asks the Core Rule Set about one value and remembers the answer. It
+// is asked only about short values that are ambiguous already.
+func (e *Engine) ruleSet(v []byte, c class) bool {
+	if e.crs == nil {
+		return false
+	}
+	h := maphash.Bytes(e.memo.seed, v) ^ uint64(c)
+	if yes, known := e.memo.get(h); known {
+		return yes
+	}
+	tx := e.crs.NewTransaction()
+	defer tx.Close()
+	tx.ProcessConnection("192.0.2.1", 1, "192.0.2.2", 1)
+	tx.ProcessURI("/", "GET", "HTTP/1.1")
+	tx.AddGetRequestArgument("v", string(v))
+	tx.ProcessRequestHeaders()
+	_, err := tx.ProcessRequestBody()
+	yes := false
+	for _, m := range tx.MatchedRules() {
+		if m.Rule().Severity() <= types.RuleSeverityCritical && related(m.Rule().ID(), c) {
+			yes = true
+		}
+	}
+	yes = yes && err == nil
+	e.memo.put(h, yes)
+	return yes
+}
+
+// related reports whether a rule of the Core Rule Set speaks of the class.
+func related(id int, c class) bool {
+	switch id / 1000 {
+	case 942:
+		return c == clSQL || c == clNoSQL
+	case 941:
+		return c == clXSS
+	case 930:
+		return c == clPath
+	case 931:
+		return c == clSSRF || c == clPath
+	case 932:
+		return c == clCmd || c == clShock
+	case 933:
+		return c == clCode || c == clObject || c == clCmd
+	case 934:
+		return c == clCode || c == clSSRF || c == clTemplate || c == clProto || c == clNoSQL
+	case 944:
+		return c == clLookup || c == clObject || c == clCode
+	}
+	return false
+}

@@ -158,6 +158,9 @@ func wide(v []byte) (r rune, n int, odd bool) {
 		if k := kinds[v[1]]; k&(bDot|bSlash|bBack) != 0 {
 			return rune(v[1]), 2, true
 		}
+		if b := v[1] & 0x3f; b == '.' || b == '/' { // what decoders make of it that keep six bits
+			return rune(b), 2, true
+		}
 		return rune(c&0x1f)<<6&0x40 | rune(v[1]&0x3f), 2, true
 	}
 	if r, n = utf8.DecodeRune(v); r != utf8.RuneError || n > 1 {
@@ -278,6 +281,12 @@ func escape(v []byte) (r rune, n int) {
 		}
 	case '"', '\'', '/':
 		return rune(v[1]), 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
 	}
 	return 0, 0
 }

@@ -81,10 +81,14 @@ func (j *judge) tag(s []byte, i int) int {
 	active, known := htmlActive.has(name), htmlKnown.has(name)
 	at := k
 	attributes := 0
-	for k < len(s) && k < at+4096 && s[k] != '>' && s[k] != '<' {
-		if j.steps++; j.steps > j.limit {
+	whole := s
+	s = s[:min(len(s), at+4096)]
+	mark := k
+	for k < len(s) && s[k] != '>' && s[k] != '<' {
+		if j.steps += 1 + (k-mark)/16; j.steps > j.limit {
 			return k
 		}
+		mark = k
 		// Between attributes anything goes.
 		if c := s[k]; isSpace(c) || c == '/' || c == '"' || c == '\'' || c == '=' || c == '`' || c == '+' || kinds[c]&bCtl != 0 {
 			k++
@@ -138,7 +142,8 @@ func (j *judge) tag(s []byte, i int) int {
 	case known && (attributes > 0 || ended) || active && ended:
 		j.add(clXSS, "xss.markup", 2)
 	}
-	return max(i, min(k, len(s)-1)-1)
+	_ = whole
+	return max(i, at-1)
 }
 
 // declaration reads what follows "<!" or "<?".
@@ -153,7 +158,7 @@ func (j *judge) declaration(s []byte, k int) {
 		}
 	case bytes.HasPrefix(rest, []byte("![cdata[")):
 		j.add(clXSS, "xss.cdata", 3)
-	case bytes.HasPrefix(rest, []byte("?import")):
+	case bytes.HasPrefix(rest, []byte("?import")), bytes.HasPrefix(rest, []byte("?xml:namespace")):
 		j.add(clXSS, "xss.import", 5)
 	case bytes.HasPrefix(rest, []byte("?php")), bytes.HasPrefix(rest, []byte("?=")), bytes.HasPrefix(rest, []byte("? ")), bytes.HasPrefix(rest, []byte("?\n")):
 		j.add(clCode, "code.php", 5)
@@ -166,7 +171,7 @@ func (j *judge) attribute(name, value []byte, known bool) {
 		name = name[c+1:]
 	}
 	switch {
-	case len(name) > 3 && name[0] == 'o' && name[1] == 'n' && lettersOnly(name[2:]):
+	case len(name) > 4 && name[0] == 'o' && name[1] == 'n' && (lettersOnly(name[2:]) || known && lettersOnly(name[2:5])):
 		j.add(clXSS, "xss.handler", 5)
 	case string(name) == "style":
 		squeezed := j.squeeze(value)
@@ -318,6 +323,9 @@ func (j *judge) script(s []byte) {
 		case bytes.Contains(q, []byte(":expression(")), bytes.Contains(q, []byte("-moz-binding:url(")), bytes.Contains(q, []byte("behavior:url(")), bytes.Contains(q, []byte("url(javascript:")), bytes.Contains(q, []byte("url('javascript:")), bytes.Contains(q, []byte("url(\"javascript:")):
 			j.add(clXSS, "xss.style", 5)
 		case bytes.Contains(q, []byte("@import'")), bytes.Contains(q, []byte("@import\"")), bytes.Contains(q, []byte("@importurl(")):
+			if bytes.Contains(s, []byte("<style")) {
+				j.add(clXSS, "xss.style", 5)
+			}
 			j.add(clXSS, "xss.style", 3)
 		}
 	}
@@ -436,8 +444,24 @@ func (j *judge) breakout(s []byte) {
 			continue
 		}
 		rest := s[n+len(root):]
-		if c := bytes.IndexByte(rest, ']'); c >= 0 && c+1 < len(rest) && rest[c+1] == '(' && (c < 64) {
+		if c := bytes.Index(rest, []byte("](")); c >= 0 && c < 96 || bytes.Contains(rest, []byte("]`")) {
 			j.add(clXSS, "xss.indirect", 5)
+		}
+	}
+	// A call through a computed name, "content[y](1)"; a link of Markdown has no word before its bracket.
+	for i := 0; i < len(s); {
+		n := bytes.Index(s[i:], []byte("]("))
+		if n < 0 {
+			break
+		}
+		i += n + 2
+		if o := bytes.LastIndexByte(s[max(0, i-64):i], '['); o >= 0 {
+			if o += max(0, i-64); o > 0 && isWord(s[o-1]) && i < len(s) && (isDigit(s[i]) || kinds[s[i]]&(bQuote|bDouble|bTick|bSlash|bClose) != 0) {
+				j.add(clXSS, "xss.indirect", 4)
+			}
+		}
+		if j.steps++; j.steps > j.limit {
+			return
 		}
 	}
 	if bytes.Contains(s, []byte("constructor.constructor")) || bytes.Contains(s, []byte(".constructor(")) || bytes.Contains(s, []byte("fromcharcode(")) {

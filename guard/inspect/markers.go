@@ -224,7 +224,7 @@ func (j *judge) header(s []byte) {
 
 // url judges an address that the server may be made to fetch.
 func (j *judge) url(s []byte) {
-	for _, p := range [...]string{"gopher://", "dict://", "ldap://", "ldaps://", "ldapi://", "tftp://", "netdoc:", "jar:http", "jar:file", "unix:/", "sftp://", "local_file://"} {
+	for _, p := range [...]string{"gopher://", "dict://", "ldap://", "ldaps://", "ldapi://", "tftp://", "netdoc:", "jar:http", "jar:file", "sftp://", "local_file://"} {
 		if n := bytes.Index(s, []byte(p)); n >= 0 && (n == 0 || !isAlpha(s[n-1])) {
 			w := 3
 			if n == 0 && p != "sftp://" && p != "ldaps://" {
@@ -241,6 +241,15 @@ func (j *judge) url(s []byte) {
 		i += n + 2
 		if j.steps++; j.steps > j.limit {
 			return
+		}
+		if i > 2 && s[i-3] == ':' { // of the schemes, those that are fetched
+			w := i - 3
+			for w > 0 && isAlpha(s[w-1]) && w > i-10 {
+				w--
+			}
+			if x := string(s[w : i-3]); x != "http" && x != "https" && x != "ftp" && x != "ws" && x != "wss" && x != "" {
+				continue
+			}
 		}
 		e := i
 		for e < len(s) && kinds[s[e]]&(bSlash|bBack|bHash|bSpace|bLine|bQuote|bDouble|bMore|bLess|bClose) == 0 && s[e] != '?' {

@@ -19,11 +19,11 @@ func (j *judge) fold(v []byte) []byte {
 	for i := 0; i < len(v); i++ {
 		c := v[i]
 		switch {
-		case c == '\\' || c == 0xfe && false:
+		case c == '\\':
 			c = '/'
 		case kinds[c]&bCtl != 0:
 			continue
-		case c == '0' && i+3 < len(v) && v[i+1] == 'x' && (i == 0 || !isAlnum(v[i-1]) || i > 3 && v[i-4] == '0' && v[i-3] == 'x'):
+		case c == '0' && i+3 < len(v) && v[i+1] == 'x':
 			switch {
 			case v[i+2] == '2' && v[i+3] == 'f', v[i+2] == '5' && v[i+3] == 'c':
 				c, i = '/', i+3
@@ -84,6 +84,28 @@ func (j *judge) path(v []byte) {
 			odd++
 		}
 	}
+	// Segments of nothing but two or three marks stand for dots in spellings
+	// that some step on the way turns into them.
+	for i := 0; i < len(s); i++ {
+		n := bytes.IndexByte(s[i:], '/')
+		if n < 0 {
+			break
+		}
+		if seg := s[i : i+n]; len(seg) == 2 || len(seg) == 3 {
+			marks, only := 0, true
+			for _, c := range seg {
+				if isWord(c) || c == ' ' || c == ':' || c == '*' || c == '-' || c == '(' || c == ')' {
+					only = false
+				} else if c != '.' {
+					marks++
+				}
+			}
+			if only && marks > 0 {
+				odd++
+			}
+		}
+		i += n
+	}
 	secret := false
 	at := -1
 	for _, p := range pathSecrets {
@@ -110,6 +132,8 @@ func (j *judge) path(v []byte) {
 		}
 	case climbs > 0:
 		j.add(clPath, "traversal.climb", 3)
+	case dots >= 3 && secret && s[0] == '.':
+		j.add(clPath, "traversal.dots", 5)
 	case dots >= 6 && !spaces && len(s) > dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):
 		j.add(clPath, "traversal.dots", 5)
 	}
@@ -126,6 +150,8 @@ func (j *judge) path(v []byte) {
 		whole := !spaces || at < 24 && bytes.IndexByte(s, ' ') > at
 		rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
 		switch {
+		case whole && len(s) > 2 && s[1] == ':' && isAlpha(s[0]):
+			j.add(clPath, "traversal.file", 5)
 		case whole && rooted && (s[0] == '/' || at == 0 || bytes.IndexByte(s[:at], ':') >= 0 || bytes.HasPrefix(s, []byte("web-inf"))) && !(at == 0 && bytes.IndexByte(s, '/') < 0 && !isolated(s)):
 			j.add(clPath, "traversal.file", 5)
 		case whole:

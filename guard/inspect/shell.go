@@ -204,6 +204,8 @@ done:
 		if argued && j.kinds&(bSemi|bPipe|bAmp|bTick|bDollar) != 0 {
 			j.add(clCmd, "cmdi.command", 5)
 		}
+	case sep == '(' && (spaced || end):
+		j.add(clCmd, "cmdi.substitution", 5)
 	case argued:
 		n := 5
 		if sep == '\n' && !j.sensitive(args) && word {
@@ -310,7 +312,7 @@ func (j *judge) argument(args, name []byte) bool {
 // sensitive reports whether arguments name what only an intruder asks for, or
 // lead on to further commands.
 func (j *judge) sensitive(args []byte) bool {
-	for _, p := range [...]string{"/etc/", "/proc/", "/bin/", "/dev/", "/tmp/", "/var/", "/root", "/home/", `c:\`, "c:/", "| ", "|", ";", "&&", "$(", "`", "> ", "127.0.0.1", "-rf", "passwd"} {
+	for _, p := range [...]string{"/etc/", "/proc/", "/bin/", "/dev/", "/tmp", "/var/", "/root", "/home/", `c:\`, "c:/", "| ", "|", ";", "&&", "$(", "`", "> ", "127.0.0.1", "-rf", "passwd"} {
 		if bytes.Contains(args, []byte(p)) {
 			return true
 		}

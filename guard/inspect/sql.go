@@ -45,13 +45,13 @@ type sqlWord struct {
 var sqlWords = func() map[string]sqlWord {
 	m := map[string]sqlWord{}
 	for kind, words := range map[sqlKind][]string{
-		tLogic:     {"and", "or", "xor", "not", "div", "mod", "having", "where", "when", "on", "rlike_"},
+		tLogic:     {"and", "or", "xor", "not", "div", "mod", "having", "where", "when", "on"},
 		tCompare:   {"like", "rlike", "regexp", "in", "between", "is", "ilike", "similar", "glob", "sounds", "match", "isnull", "notnull", "against"},
 		tUnion:     {"union", "except", "intersect", "minus"},
 		tSelect:    {"select"},
 		tStatement: {"insert", "update", "delete", "drop", "create", "alter", "exec", "execute", "declare", "grant", "revoke", "truncate", "backup", "restore", "shutdown", "merge", "call", "begin", "waitfor", "handler", "rename", "replace", "load", "copy", "attach", "pragma", "vacuum", "set", "if", "while", "use", "do", "prepare", "deallocate", "open", "bulk", "dbcc", "kill", "commit", "rollback", "explain", "show", "lock", "print", "raiserror", "iif"},
 		tClause:    {"from", "order", "group", "limit", "into", "procedure", "join", "offset", "values", "returning", "fetch", "for", "window", "top"},
-		tFill:      {"as", "by", "all", "distinct", "distinctrow", "case", "then", "else", "end", "asc", "desc", "inner", "outer", "left", "right", "cross", "natural", "unique", "escape", "binary", "interval", "exists", "any", "some", "using", "collate", "partition", "over", "rows", "only", "first", "next", "nulls", "last", "boolean", "mode", "table", "database", "sounds_"},
+		tFill:      {"as", "by", "all", "distinct", "distinctrow", "case", "then", "else", "end", "asc", "desc", "inner", "outer", "left", "right", "cross", "natural", "unique", "escape", "binary", "interval", "exists", "any", "some", "using", "collate", "partition", "over", "rows", "only", "first", "next", "nulls", "last", "boolean", "mode", "table", "database"},
 		tValue:     {"null", "true", "false", "default", "current_user", "session_user", "system_user", "current_date", "current_timestamp", "current_time", "sysdate", "rownum", "rowid", "unknown", "nan"},
 	} {
 		for _, w := range words {
@@ -102,7 +102,7 @@ type sqlLexer struct {
 // canonical keeps words that the walk compares by name, without allocation.
 var canonical = func() map[string]string {
 	m := map[string]string{}
-	for _, w := range []string{"all", "any", "distinct", "distinctrow", "select", "values", "by", "from", "order", "group", "limit", "into", "procedure", "where", "having", "when", "not", "delay", "time", "outfile", "dumpfile", "as", "asc", "desc", "boolean", "mode", "table", "database", "case", "if", "waitfor", "set", "use", "do", "end", "begin", "user", "is", "in", "exists", "on", "and", "or", "declare", "then", "else", "over", "join", "between", "view", "index", "login", "sleep", "exec", "execute", "drop", "delete", "update", "insert", "shutdown", "backup", "for", "null", "true", "false", "top", "left", "right", "inner", "outer", "cross", "like", "offset", "xor", "connect", "data", "infile", "local", "grant", "function", "trigger", "show", "kill", "open", "print", "lock", "load", "replace", "call", "create", "alter", "truncate"} {
+	for _, w := range []string{"all", "any", "distinct", "distinctrow", "select", "values", "by", "from", "order", "group", "limit", "into", "procedure", "where", "having", "when", "not", "delay", "time", "outfile", "dumpfile", "as", "asc", "desc", "boolean", "mode", "table", "database", "case", "if", "waitfor", "set", "use", "do", "end", "begin", "user", "is", "in", "exists", "on", "and", "or", "declare", "then", "else", "over", "join", "between", "view", "index", "login", "sleep", "exec", "execute", "drop", "delete", "update", "insert", "shutdown", "backup", "for", "null", "true", "false", "top", "left", "right", "inner", "outer", "cross", "like", "offset", "replace", "xor", "connect", "data", "infile", "local", "grant", "function", "trigger", "show", "kill", "open", "print", "lock", "load", "replace", "call", "create", "alter", "truncate"} {
 		m[w] = w
 	}
 	return m
@@ -473,13 +473,12 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				ended = true
 			}
 		case tOpen:
-			if operand && last.kind != tFill && lastKind != oWord && !first && last.kind != tCompare && last.kind != tUnion && last.kind != tLogic {
-				broke = true
-				break
-			}
-			if operand && quote != 0 && first {
-				broke = true
-				break
+			if operand && last.kind != tFill && (lastKind != oWord || quote != 0 && first) && last.kind != tCompare && last.kind != tUnion && last.kind != tLogic {
+				peek := l
+				if peek.next().kind != tSelect || !(quote != 0 || opener == tNumber || closes > 0 || lastKind == oGroup) {
+					broke = true
+					break
+				}
 			}
 			depth++
 			operand = false
@@ -527,6 +526,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			if t.word == "true" || t.word == "false" {
 				k = oNumber
 			}
+			if comparing && last.word == "is" && logic > 0 && left == oWord && (quote != 0 || opener == tNumber || opener == tLogic) {
+				add(3, "sqli.condition")
+			}
 			if logicNow && (quote != 0 || opener == tNumber || opener == tLogic || closes > 0) {
 				add(2, "sqli.condition")
 			}
@@ -550,8 +552,11 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				broke = true
 				break
 			}
-			if t.code == '|' && t.end-t.start == 2 && operand {
+			if t.code == '|' && t.end-t.start == 2 && operand { // concatenation, or MySQL's OR
 				arith = true
+				if quote == 0 {
+					logic++
+				}
 			}
 			alias = false
 			operand = false
@@ -570,7 +575,10 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				left = lastKind
 			}
 		case tLogic:
-			if !operand && !(first && quote == 0) && last.kind != tLogic && t.word != "not" && last.kind != tOpen {
+			if t.word == "not" && last.kind == tCompare { // is not null
+				continue
+			}
+			if !operand && last.kind != tFill && !(first && quote == 0) && last.kind != tLogic && t.word != "not" && last.kind != tOpen {
 				broke = true
 				break
 			}
@@ -587,7 +595,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			started++
 			continue
 		case tUnion:
-			if !operand && !first {
+			if !operand && !first && last.kind != tOpen {
 				broke = true
 				break
 			}
@@ -600,7 +608,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				u = l.next()
 			}
 			if u.kind == tSelect || u.word == "values" {
-				if quote != 0 || first || lastKind == oNumber || closes > 0 || lastKind == oGroup || started > 0 || lastKind == oNull {
+				if quote != 0 || first || last.kind == tOpen || lastKind == oNumber || closes > 0 || lastKind == oGroup || started > 0 || lastKind == oNull {
 					add(j.projection(&l), "sqli.union")
 				} else {
 					add(2, "sqli.union")
@@ -622,6 +630,16 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			case first, last.kind == tSemi, last.kind == tComment:
 				statement = "select"
 				add(1, "sqli.statement")
+				if peek := l; quote == 0 {
+					switch p := peek.next(); {
+					case p.system:
+						add(1, "sqli.statement")
+					case p.call >= callUseful && p.kind != tFill:
+						add(2, "sqli.statement")
+					}
+				}
+			case last.kind == tLogic && logic > 0, last.kind == tClose && (quote != 0 || closes > 0 || started > 0 || opener == tNumber):
+				add(4, "sqli.subselect")
 			case last.kind == tFill || last.kind == tClause || last.kind == tStatement:
 				add(1, "sqli.statement")
 			default:
@@ -630,7 +648,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			operand = false
 			started++
 		case tStatement:
-			if !first && last.kind != tSemi && last.kind != tOpen && last.kind != tFill && last.kind != tLogic && last.kind != tStatement && !(t.call != 0) && !(last.kind == tComment) {
+			if t.word == "waitfor" && operand && (quote != 0 || opener == tNumber || closes > 0) {
+				operand = false
+			} else if !first && last.kind != tSemi && last.kind != tOpen && last.kind != tFill && last.kind != tLogic && last.kind != tStatement && !(t.call != 0) && !(last.kind == tComment) {
 				broke = true
 				break
 			}
@@ -713,7 +733,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				last = t
 				continue
 			}
-			if t.word == "case" || t.word == "all" || t.word == "distinct" || t.word == "exists" || t.word == "any" || t.word == "binary" {
+			if t.word == "then" || t.word == "else" || t.word == "case" || t.word == "all" || t.word == "distinct" || t.word == "exists" || t.word == "any" || t.word == "binary" {
 				operand = false
 			}
 		case tSemi:
@@ -722,14 +742,16 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			switch {
 			case nx.kind == tSelect && (quote != 0 || started > 0 || opener == tNumber || opener == tWord || closes > 0):
 				add(4, "sqli.stacked")
+			case nx.call >= callUseful && (quote != 0 || opener == tNumber || closes > 0):
+				add(3, "sqli.stacked")
+			case nx.kind == tOpen && u.next().kind == tSelect && (quote != 0 || opener == tNumber || closes > 0):
+				add(4, "sqli.stacked")
 			case nx.kind == tStatement:
 			case nx.kind == tEnd:
 				if started > 0 {
 					add(1, "sqli.statement")
 				}
 			case nx.kind == tComment:
-			case nx.call >= callUseful && (quote != 0 || opener == tNumber):
-				add(3, "sqli.stacked")
 			default:
 				broke = true
 			}
@@ -837,9 +859,15 @@ func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
 	name := func(k sqlToken) bool { return k.kind == tWord || k.kind == tVar || k.kind == tString }
 	switch t.word {
 	case "drop", "create", "alter", "truncate":
+		for range 4 { // create or replace, drop … if exists
+			if u.word != "or" && u.word != "replace" && !(u.kind == tStatement && u.word == "if") {
+				break
+			}
+			u = l.next()
+		}
 		if u.word == "table" || u.word == "database" || u.word == "view" || u.word == "index" || u.word == "user" || u.word == "procedure" || u.word == "login" || u.word == "function" || u.word == "trigger" {
 			if w := l.next(); name(w) || w.word != "" {
-				if x := l.next(); x.kind == tWord && x.call == 0 { // "drop table reservations today"
+				if x := l.next(); x.kind == tWord && x.call == 0 && u.word != "function" { // "drop table reservations today"
 					return 2, "sqli.statement"
 				} else if x.kind != tEnd {
 					l.i = x.start
@@ -952,8 +980,13 @@ func (j *judge) sql(v []byte) {
 		return
 	}
 	for _, q := range [...]byte{'\'', '"', '`'} {
-		starts := 0
-		for i := 0; i < len(v) && starts < 12; i++ {
+		// The first quote is where a statement's string would end; a few more are
+		// tried because the first may be escaped or doubled.
+		starts, most := 0, 4
+		if len(v) > 512 {
+			most = 2
+		}
+		for i := 0; i < len(v) && starts < most; i++ {
 			if v[i] != q {
 				continue
 			}

@@ -186,7 +186,8 @@ func traffic(all []sample, r io.Reader, from string) ([]sample, error) {
 }
 
 func values(all []sample, x recorded, from string) []sample {
-	add := func(v string) { all = append(all, sample{v, "", from}) }
+	side := " requests"
+	add := func(v string) { all = append(all, sample{v, "", from + side}) }
 	if u, err := url.Parse(x.URL); err == nil {
 		for _, vs := range u.Query() {
 			for _, v := range vs {
@@ -197,14 +198,16 @@ func values(all []sample, x recorded, from string) []sample {
 			add(p)
 		}
 	}
-	for _, h := range []map[string]string{x.ReqH, x.RespH} {
-		for _, v := range h {
-			add(v)
-		}
+	for _, v := range x.ReqH {
+		add(v)
 	}
-	for _, b := range []any{x.ReqB, x.RespB} {
-		leaves(b, add)
+	leaves(x.ReqB, add)
+	// Answers are not inspected; their values serve as genuine text.
+	side = " answers"
+	for _, v := range x.RespH {
+		add(v)
 	}
+	leaves(x.RespB, add)
 	return all
 }
 
