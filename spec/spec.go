@@ -10,11 +10,11 @@
 package spec
 
 import (
-	"context"
 	"net/http"
 
 	"sallyport.dev"
 	"sallyport.dev/spec/jsondoc"
+	"sallyport.dev/spec/schema"
 )
 
 // A Source is one description, or a folder of them.
@@ -27,17 +27,17 @@ type Source struct {
 type Options struct {
 	BasePaths   []string       // replaces the path prefixes that the documents' servers give; nil keeps them
 	Client      *http.Client   // for URL sources; nil means one with sane timeouts
-	MaxBytes    int64          // of one document; default 32 MiB
+	MaxBytes    int64          // of one document; default 16 MiB
 	MaxProblems int            // kept per check; default 8
 	Limits      jsondoc.Limits // of JSON bodies
 }
 
-// Load reads all sources and merges them into one Set. When anything is wrong
-// the error is a *Mistakes holding all that was found, and the Set is nil.
-func Load(ctx context.Context, sources []Source, o Options) (*Set, error) { return &Set{}, nil }
-
 // A Set is the operations of one API. It is immutable and safe for concurrent use.
-type Set struct{ operations []*Operation }
+type Set struct {
+	operations []*Operation
+	router     router
+	o          *Options
+}
 
 // Operations lists the operations in the order of template and method.
 func (s *Set) Operations() []*Operation { return s.operations }
@@ -67,9 +67,6 @@ type Match struct {
 	Implied bool     // a HEAD answered by the GET operation
 }
 
-// Match finds the operation for a method and an escaped path without query.
-func (s *Set) Match(method, escapedPath string, m *Match) Outcome { return NoPath }
-
 // An Operation is one method on one path template, compiled. It is immutable
 // and safe for concurrent use.
 type Operation struct {
@@ -80,6 +77,17 @@ type Operation struct {
 	Deprecated bool
 	Security   []map[string][]string // alternatives, each scheme → scopes; nil = not stated, empty = none needed
 	Position   Position
+
+	o           *Options
+	names       []string // of the path parameters, in order
+	path        []*param // in the same order
+	query       []*param
+	header      []*param
+	cookie      []*param
+	names0      *operationNames
+	credentials []string // query names that carry API keys
+	body        *body
+	responses   map[int]*response // by status, by class (2 is 2XX), anyStatus
 }
 
 // A BodyKind tells a door how to feed a body.
@@ -95,10 +103,6 @@ const (
 	Binary                     // may be streamed; only its size is known
 	Undeclared                 // the operation has no such media type
 )
-
-// Body tells how a request body of this content type is to be fed. A nil
-// operation goes by the media type alone.
-func (o *Operation) Body(contentType string) BodyKind { return None }
 
 // A Param is one parameter as sent. Value may alias the Check's memory and is
 // good until its Reset.
@@ -130,24 +134,41 @@ type Check struct {
 	Undocumented []sallyport.Place // query parameters and body properties that no schema names
 	NewStatus    bool              // the answer's status is not declared
 	NotChecked   []string          // what was not looked at, for people
+
+	arena     []byte // decoded text that Params alias
+	links     []link // beside Params
+	found     []occurrence
+	tape      jsondoc.Doc // values of parameters as a document
+	owners    []int32     // beside tape.Nodes: the Param each came from
+	byName    map[string]occurrence
+	eval      schema.Evaluation
+	direction schema.Direction
+	scratch   []byte
+	crowded   bool
 }
 
-// Reset forgets the findings and keeps the memory.
-func (c *Check) Reset() {}
+// Reset forgets the findings and keeps the memory. Strings of Params are good
+// until then; names in Problems and Undocumented are good for ever.
+func (c *Check) Reset() {
+	clear(c.Params)
+	clear(c.Problems)
+	clear(c.Undocumented)
+	clear(c.NotChecked)
+	c.Problems, c.Params, c.Undocumented, c.NotChecked = c.Problems[:0], c.Params[:0], c.Undocumented[:0], c.NotChecked[:0]
+	c.links, c.arena = c.links[:0], c.arena[:0]
+	c.HasDoc, c.NewStatus, c.crowded, c.direction = false, false, false, schema.Neither
+	c.Doc.Reset()
+	c.tape.Src = nil
+	if cap(c.arena) > maxKeptArena {
+		c.arena = nil
+	}
+	if cap(c.Doc.Nodes) > maxKeptNodes {
+		c.Doc = jsondoc.Doc{}
+	}
+}
 
-// CheckParams reads path, query, header and cookie parameters into c and
-// checks them against the operation.
-func (o *Operation) CheckParams(c *Check, m *Match, rawQuery string, h http.Header) {}
-
-// ReadParams reads the parameters of a request for which no operation is known.
-func ReadParams(c *Check, escapedPath, rawQuery string, h http.Header) {}
-
-// CheckBody reads a request body into c and checks it. A nil operation parses
-// by media type and checks nothing else.
-func (o *Operation) CheckBody(c *Check, contentType string, body []byte) {}
-
-// CheckResponse checks status and headers of an answer.
-func (o *Operation) CheckResponse(c *Check, status int, h http.Header) {}
-
-// CheckResponseBody checks the body of an answer.
-func (o *Operation) CheckResponseBody(c *Check, status int, contentType string, body []byte) {}
+// What a Check keeps between exchanges at most.
+const (
+	maxKeptArena = 1 << 20
+	maxKeptNodes = 1 << 16
+)

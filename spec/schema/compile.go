@@ -113,7 +113,7 @@ type Compiler struct {
 	resources map[string]*resource
 	of        map[*source.Value]*resource // resource roots inside documents
 	indexed   map[nodeKey]bool
-	missing   map[string]bool
+	missing   map[string]error
 	nodes     map[nodeKey]*node
 	order     []*node
 	schemas   []*Schema
@@ -126,7 +126,7 @@ type Compiler struct {
 
 // NewCompiler makes a Compiler.
 func NewCompiler(o Options) *Compiler {
-	return &Compiler{o: o, resources: map[string]*resource{}, of: map[*source.Value]*resource{}, indexed: map[nodeKey]bool{}, missing: map[string]bool{},
+	return &Compiler{o: o, resources: map[string]*resource{}, of: map[*source.Value]*resource{}, indexed: map[nodeKey]bool{}, missing: map[string]error{},
 		nodes: map[nodeKey]*node{}, patterns: map[string]*pattern{}, faulty: map[string]bool{}}
 }
 
@@ -225,23 +225,21 @@ func (c *Compiler) document(uri string) *resource {
 	if r := c.resources[uri]; r != nil {
 		return r
 	}
-	if c.missing[uri] {
+	if c.missing[uri] != nil {
 		return nil
 	}
 	var v *source.Value
+	err := errors.New("no such document is at hand")
 	if file, ok := metaURIs[uri]; ok {
-		data, err := metaFiles.ReadFile("meta/" + file + ".json")
-		if err == nil {
+		var data []byte
+		if data, err = metaFiles.ReadFile("meta/" + file + ".json"); err == nil {
 			v, _ = source.Parse(data, false)
 		}
 	} else if c.o.Load != nil {
-		var err error
-		if v, err = c.o.Load(uri); err != nil {
-			v = nil
-		}
+		v, err = c.o.Load(uri)
 	}
-	if v == nil {
-		c.missing[uri] = true
+	if err != nil || v == nil {
+		c.missing[uri] = err
 		return nil
 	}
 	r := c.add(uri, uri, v, c.o.Dialect)
@@ -357,7 +355,7 @@ func (c *Compiler) resolve(res *resource, ref string) (*source.Value, *resource,
 	target := res
 	if uri != res.uri {
 		if target = c.document(uri); target == nil {
-			return nil, nil, fmt.Errorf("document of $ref %q is not known", ref)
+			return nil, nil, fmt.Errorf("document of $ref %q cannot be read: %w", ref, c.missing[uri])
 		}
 	}
 	if f, err := url.PathUnescape(fragment); err == nil {
@@ -452,6 +450,19 @@ func (c *Compiler) Finish() Faults {
 		}
 		for _, s := range c.schemas {
 			s.dynamic = c.dynamic
+		}
+		// The program outlives the documents.
+		for _, n := range c.order {
+			n.at = nil
+			if !c.dynamic {
+				n.res = nil
+			}
+			if n.object != nil {
+				n.object.byKey = nil
+			}
+		}
+		for _, r := range c.resources {
+			r.root, r.anchors, r.dynamic = nil, nil, nil
 		}
 	}
 	return c.faults
