@@ -26,7 +26,7 @@ var (
 	// Attributes that hold an address.
 	htmlAddress = words("href", "src", "action", "formaction", "data", "background", "poster", "xlink:href", "lowsrc", "dynsrc", "codebase", "cite", "longdesc", "manifest", "classid", "from", "to", "values", "content", "code", "value", "url", "by", "profile", "usemap", "ping", "srcset", "icon", "archive", "folder", "style", "implementation", "namespace")
 	// What code calls to show that it runs, or to do harm.
-	jsSinks   = words("alert", "confirm", "prompt", "eval", "settimeout", "setinterval", "setimmediate", "function", "fetch", "import", "print", "open", "execscript", "atob", "string.fromcharcode", "document.write", "document.writeln", "document.createelement", "document.queryselector", "document.getelementbyid", "console.log", "location.assign", "location.replace", "window.open", "navigator.sendbeacon", "$.getscript", "xmlhttprequest", "postmessage", "importscripts", "window.alert", "self.alert", "top.alert", "parent.alert", "this.alert", "frames.alert", "globalthis.alert", "document.cookie.match", "queuemicrotask", "requestanimationframe")
+	jsSinks   = words("alert", "confirm", "prompt", "eval", "settimeout", "setinterval", "setimmediate", "function", "fetch", "import", "print", "open", "execscript", "atob", "string.fromcharcode", "document.write", "document.writeln", "document.createelement", "document.queryselector", "document.getelementbyid", "location.assign", "location.replace", "window.open", "navigator.sendbeacon", "$.getscript", "xmlhttprequest", "postmessage", "importscripts", "window.alert", "self.alert", "top.alert", "parent.alert", "this.alert", "frames.alert", "globalthis.alert", "document.cookie.match", "queuemicrotask", "requestanimationframe")
 	jsObjects = words("document.cookie", "document.domain", "document.location", "document.body", "document.url", "document.documenturi", "document.referrer", "document.title", "document.forms", "window.location", "location.href", "location.hash", "window.name", "localstorage", "sessionstorage", "document.head", "document.all", "document.documentelement", "document.defaultview", "parent.document", "self.location", "top.location", "location.search", "window.onerror")
 	cssRuns   = [][]byte{[]byte("expression("), []byte("javascript:"), []byte("vbscript:"), []byte("-moz-binding"), []byte("behavior:"), []byte("behaviour:"), []byte("-o-link"), []byte("@import"), []byte("data:text")}
 )
@@ -268,7 +268,7 @@ func (j *judge) script(s []byte) {
 			case len(w) > 0 && len(rest) > len(w) && (rest[len(w)] == '(' || rest[len(w)] == '`' || rest[len(w)] == '=' || rest[len(w)] == '.' || rest[len(w)] == '[' || rest[len(w)] == '/') && len(rest) == len(s[i:]):
 				j.add(clXSS, "xss.url", 5)
 			case before < 0:
-				j.add(clXSS, "xss.url", 4)
+				j.add(clXSS, "xss.url", 2)
 			}
 		}
 	}
@@ -395,7 +395,7 @@ func (j *judge) breakout(s []byte) {
 		e := i + len(w)
 		call := e < len(s) && (s[e] == '(' || s[e] == '`')
 		for x := e; !call && x < len(s) && x < e+12 && (isSpace(s[x]) || s[x] == '/' || s[x] == '*'); x++ {
-			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval"))
+			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval") && !isAlpha(next(s, x+2)))
 		}
 		before := bytes.TrimRight(s[:i], " \t\r\n\x00")
 		edge := byte(0)

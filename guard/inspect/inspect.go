@@ -88,10 +88,13 @@ type judge struct {
 	tmp     []byte
 	out     []byte
 	best    class
-	found   bool
+	program bool // the value declares itself a program
 }
 
 func (j *judge) add(c class, rule string, n int) {
+	if j.program && (c == clSQL || c == clCmd || c == clCode || c == clPath || c == clXSS || c == clTemplate) {
+		n = min(n, ambiguous-1)
+	}
 	if s := &j.sign[c]; n > s.score {
 		s.rule, s.score = rule, n
 	}
@@ -253,6 +256,9 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 	low, tmp, out := j.low, j.tmp, j.out
 	*j = judge{in: in, limit: maxSteps, low: low, tmp: tmp, out: out}
 	form := v
+	if isProgram(v, in) {
+		j.program = true
+	}
 	for {
 		e.read(form, k, f, j)
 		if c, ok := j.verdict(); ok {
@@ -390,6 +396,13 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	if f&fProto != 0 {
 		j.proto(low)
 	}
+}
+
+// isProgram reports whether v declares itself a program, as fields that take
+// scripts receive them. What runs it runs it whole: nothing in it is an
+// injection.
+func isProgram(v []byte, in sallyport.In) bool {
+	return in == sallyport.InBody && len(v) > 64 && v[0] == '#' && v[1] == '!' && (v[2] == '/' || v[3] == '/') && bytes.Count(v[:min(len(v), 512)], []byte("\n")) > 2
 }
 
 // verdict returns the class that weighs most, if it reaches the threshold.

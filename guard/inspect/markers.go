@@ -198,7 +198,7 @@ func (j *judge) header(s []byte) {
 		for _, h := range headerNames {
 			if bytes.HasPrefix(rest, []byte(h)) {
 				n := 3
-				if strict || h == "set-cookie:" {
+				if h == "set-cookie:" || strict && (bytes.IndexByte(s[:i], ' ') < 0 || h == "http/1.") {
 					n = 5
 				}
 				j.add(clHeader, "crlf.header", n)
@@ -277,10 +277,12 @@ func (j *judge) url(s []byte) {
 // inner weighs a host: addresses of the machine itself or of a cloud's metadata.
 func inner(h []byte) int {
 	switch string(h) {
-	case "169.254.169.254", "169.254.170.2", "100.100.100.200", "metadata.google.internal", "metadata", "instance-data", "[fd00:ec2::254]", "192.0.0.192", "metadata.azure.internal", "[::ffff:a9fe:a9fe]", "[::ffff:169.254.169.254]", "0", "0.0.0.0", "[::]", "localhost.localdomain", "localtest.me", "lvh.me":
+	case "169.254.169.254", "169.254.170.2", "100.100.100.200", "metadata.google.internal", "metadata", "instance-data", "[fd00:ec2::254]", "192.0.0.192", "metadata.azure.internal", "[::ffff:a9fe:a9fe]", "[::ffff:169.254.169.254]", "0", "0.0.0.0", "[::]", "[::1]", "localhost.localdomain", "localtest.me", "lvh.me":
 		return 5
-	case "localhost", "127.0.0.1", "[::1]":
-		return 3
+	case "localhost":
+		return 2
+	case "127.0.0.1":
+		return 4
 	}
 	if bytes.HasPrefix(h, []byte("169.254.")) || bytes.HasPrefix(h, []byte("[::ffff:7f")) || bytes.HasPrefix(h, []byte("[::ffff:127.")) || bytes.HasPrefix(h, []byte("[0:0:0:0:0:")) {
 		return 5

@@ -130,8 +130,8 @@ func (j *judge) path(v []byte) {
 		} else {
 			j.add(clPath, "traversal.climb", 4)
 		}
-	case climbs > 0:
-		j.add(clPath, "traversal.climb", 3)
+	case climbs > 0: // a relative path in a sentence or a line of code
+		j.add(clPath, "traversal.climb", 2)
 	case dots >= 3 && secret && s[0] == '.':
 		j.add(clPath, "traversal.dots", 5)
 	case dots >= 6 && !spaces && len(s) > dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):

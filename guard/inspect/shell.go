@@ -169,6 +169,8 @@ done:
 	word := shellWords.has(name) && !path
 	end := len(args) == 0 || kinds[args[0]]&(bSemi|bPipe|bAmp|bLine|bTick|bHash) != 0 || args[0] == ')' && sep == '('
 	switch {
+	case len(args) > 0 && !spaced && sep == '&' && args[0] == ';': // a character reference
+		return
 	case len(args) > 0 && !spaced && (args[0] == '=' || args[0] == ':' || args[0] == '(' || args[0] == ',' || args[0] == '?' || args[0] == '!'):
 		if args[0] == '(' && sep != 0 && sep != '"' && (string(name) == "system" || string(name) == "exec" || string(name) == "eval") {
 			j.add(clCode, "code.call", 4)

@@ -277,6 +277,20 @@ again:
 	return t
 }
 
+// emptyComment reports whether a comment's mark stands alone, or with what
+// tools append to keep the space behind it.
+func emptyComment(c []byte) bool {
+	if len(c) > 6 {
+		return false
+	}
+	for _, b := range c[1:] {
+		if b != '-' && b != '+' && b != '*' && !isSpace(b) {
+			return false
+		}
+	}
+	return true
+}
+
 // glues reports whether a word may follow a number without a space.
 func glues(w []byte) bool {
 	switch len(w) {
@@ -317,7 +331,7 @@ func (l *sqlLexer) word(t *sqlToken, w []byte) {
 			}
 		}
 	}
-	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 {
+	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 && (l.v[t.start+n] == '(' || e.call == callDangerous || l.quote != 0) {
 		t.call = e.call
 	}
 	if t.call == 0 && e.call == callDangerous && n > 3 && (buf[1] == 'p' || buf[2] == '_') && (buf[0] == 'x' || buf[0] == 's') {
@@ -378,6 +392,8 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		opener    sqlKind
 		started   int
 		arith     bool
+		bareCall  bool // the value begins with a call of a dangerous function
+		maths     bool // it compares before any logic: a formula
 	)
 	if quote != 0 {
 		lastKind = oString
@@ -394,6 +410,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			comparing = false
 			lit := func(o int) bool { return o == oNumber || o == oString || o == oNull }
 			switch {
+			case maths && quote == 0:
 			case lit(left) && lit(right) && (logic > 0 || quote != 0 || clause):
 				if !compared {
 					add(5, "sqli.tautology")
@@ -430,7 +447,12 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			}
 			switch t.call {
 			case callDangerous:
-				add(5, "sqli.function")
+				if first && quote == 0 {
+					bareCall = true
+					add(3, "sqli.function")
+				} else {
+					add(5, "sqli.function")
+				}
 			case callUseful:
 				if quote != 0 || logic > 0 || started > 0 || last.kind == tOp || depth > 0 {
 					add(2, "sqli.function")
@@ -460,14 +482,17 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			switch {
 			case quote != 0 && (first || n == closes || opener == tSemi && n == closes+1):
 				// The quote, and nothing but a comment after it.
-				gap := t.start - from
-				if rest >= len(v) && t.end-t.start <= 4+gap*0 || t.code == '-' && t.end-t.start <= 12 && gap == 0 && rest >= len(v) {
+				switch empty := emptyComment(v[t.start:t.end]); {
+				case rest < len(v):
+				case empty:
 					add(5, "sqli.comment")
-				} else if rest >= len(v) {
+				default:
 					add(2, "sqli.comment")
 				}
-			case score > 0 || logic > 0 || closes > 0 || clause || started > 0:
+			case score >= 2:
 				add(3, "sqli.comment")
+			case logic > 0 || closes > 0 || clause || started > 0:
+				add(2, "sqli.comment")
 			}
 			if rest >= len(v) {
 				ended = true
@@ -569,6 +594,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			}
 			if last.kind != tCompare {
 				left = lastKind
+			}
+			if quote == 0 && logic == 0 && started == 0 && opener != tWord && !first {
+				maths = true
 			}
 			comparing, operand = true, false
 			if t.word == "is" || t.word == "in" || t.word == "between" {
@@ -792,6 +820,13 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		last = t
 	}
 	_ = words
+	if bareCall {
+		if broke {
+			score -= 3
+		} else {
+			score += 2
+		}
+	}
 	if broke && score < 5 {
 		// What did not go on as SQL is text that began like SQL.
 		score = min(score, 2)
@@ -820,9 +855,9 @@ func (j *judge) projection(l *sqlLexer) int {
 			continue
 		case tEnd:
 			if words == 0 {
-				return 5
+				return 4
 			}
-			return 3
+			return 2
 		case tClause:
 			if t.word == "from" && words <= 1 {
 				return 5
