@@ -28,8 +28,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if req.TLS == false && r.URL.Scheme != "http" {
 		return nil, errors.New("http1: unsupported scheme " + r.URL.Scheme)
 	}
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+	if r.Body != nil && r.Body != http.NoBody {
 		req.Stream, req.Length, req.Trailer = r.Body, r.ContentLength, r.Trailer
+		if req.Length == 0 { // with a body that means: unknown
+			req.Length = -1
+		}
 		if 0 < r.ContentLength && r.ContentLength <= inlineBody {
 			body := make([]byte, r.ContentLength)
 			if _, err := io.ReadFull(r.Body, body); err != nil {
