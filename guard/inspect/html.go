@@ -469,6 +469,8 @@ func (j *judge) breakout(s []byte) {
 	}
 	if n := bytes.Index(s, []byte("&{")); n >= 0 && bytes.Contains(s[n:], []byte("};")) {
 		j.add(clXSS, "xss.entity", 4)
+	} else if n >= 0 && j.kinds&bLess != 0 && j.kinds&(bQuote|bDouble) != 0 {
+		j.add(clXSS, "xss.entity", 5)
 	}
 	if n := bytes.Index(s, []byte("onerror=")); n >= 0 && bytes.Contains(s[n:], []byte("throw")) {
 		j.add(clXSS, "xss.indirect", 5)

@@ -114,7 +114,7 @@ type Scratch struct {
 func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
 	k := scan(v)
 	// Proof: names, numbers and codes spell nothing, unless they are base64.
-	if k&^plain == 0 && (len(v) < 16 || !perhapsBase64(v)) {
+	if k&^plain == 0 && (len(v) < 12 || !perhapsBase64(v) && !spelled(v)) {
 		return Finding{}
 	}
 	if k&^(plain|bDot|bMild|bHigh) == 0 && k&bHigh == 0 && len(v) < 64 && harmlessToken(v) {
@@ -150,6 +150,8 @@ func harmlessToken(v []byte) bool {
 			if i > 0 && !isDigit(v[0]) {
 				return false
 			}
+		case c == '?':
+			return false
 		case c == '@' || c == '!' || c == '^' || c == '~':
 			if i == 0 || c != '@' {
 				return false
@@ -180,7 +182,7 @@ func foldedSuffix(v []byte, p string) bool {
 // perhapsBase64 reports whether a long token may be text in base64: both cases
 // of letters, a length that fits, and not the alphabet of a hash.
 func perhapsBase64(v []byte) bool {
-	if len(v) < 16 || len(v)%4 == 1 {
+	if len(v) < 12 || len(v)%4 == 1 {
 		return false
 	}
 	upper, low, space := false, false, false
@@ -203,6 +205,20 @@ func perhapsBase64(v []byte) bool {
 		n += 3
 	}
 	return n >= 9 && textual(head[:n])
+}
+
+// spelled reports whether a token writes dots or separators as "0x2e", "0x2f", "0x5c".
+func spelled(v []byte) bool {
+	for i := 0; i+4 < len(v); i++ {
+		n := bytes.IndexByte(v[i:], 'x')
+		if n < 0 {
+			return false
+		}
+		if i += n; i > 0 && i+2 < len(v) && v[i-1] == '0' && (v[i+1] == '2' && v[i+2]|32 >= 'e' || v[i+1] == '5' && v[i+2]|32 == 'c') {
+			return true
+		}
+	}
+	return false
 }
 
 func quad(v []byte) (x uint32, ok bool) {

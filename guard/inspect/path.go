@@ -134,6 +134,8 @@ func (j *judge) path(v []byte) {
 		j.add(clPath, "traversal.climb", 2)
 	case dots >= 3 && secret && s[0] == '.':
 		j.add(clPath, "traversal.dots", 5)
+	case dots >= 2 && len(s) > 256 && s[0] == '/' && !spaces && longSegment(s):
+		j.add(clPath, "traversal.long", 5)
 	case dots >= 6 && !spaces && len(s) > dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):
 		j.add(clPath, "traversal.dots", 5)
 	}
@@ -178,6 +180,21 @@ func (j *judge) path(v []byte) {
 			j.add(clPath, "traversal.nul", 5)
 		}
 	}
+}
+
+// longSegment reports whether s has a segment longer than any file name, which
+// cuts off what a server appends.
+func longSegment(s []byte) bool {
+	from := 0
+	for i, c := range s {
+		if c == '/' {
+			from = i + 1
+		}
+		if i-from > 255 {
+			return true
+		}
+	}
+	return false
 }
 
 // isolated names are wanted for themselves, without any folder.

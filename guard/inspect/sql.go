@@ -76,9 +76,12 @@ var sqlWords = func() map[string]sqlWord {
 }()
 
 // sqlSystem holds the first parts of names that belong to a database system itself.
-var sqlSystem = map[string]bool{"information_schema": true, "sysobjects": true, "syscolumns": true, "sysusers": true, "sysdatabases": true, "sys": true, "mysql": true, "pg_catalog": true, "pg_user": true, "pg_shadow": true,
+var sqlSystem = map[string]bool{"information_schema": true, "sysobjects": true, "syscolumns": true, "sysusers": true, "sysdatabases": true, "pg_catalog": true, "pg_user": true, "pg_shadow": true,
 	"pg_class": true, "pg_database": true, "pg_tables": true, "sqlite_master": true, "sqlite_schema": true, "sysibm": true, "syscat": true, "all_users": true, "all_tables": true, "all_tab_columns": true, "user_tables": true, "user_tab_columns": true, "dba_users": true, "dba_role_privs": true, "dual": true,
-	"v$version": true, "v$instance": true, "v$database": true, "msysaccessobjects": true, "msysobjects": true, "rdb$database": true, "rdb$relations": true, "domain": false, "dbms_pipe": true, "dbms_lock": true, "utl_http": true, "utl_inaddr": true, "master": true, "msdb": true, "tempdb": true, "performance_schema": true, "xp_cmdshell": true, "sp_executesql": true, "xp_dirtree": true, "sp_oacreate": true, "xp_regread": true, "sp_configure": true, "sp_password": true, "sp_makewebtask": true, "xp_availablemedia": true}
+	"v$version": true, "v$instance": true, "v$database": true, "msysaccessobjects": true, "msysobjects": true, "rdb$database": true, "rdb$relations": true, "dbms_pipe": true, "dbms_lock": true, "utl_http": true, "utl_inaddr": true, "performance_schema": true, "xp_cmdshell": true, "sp_executesql": true, "xp_dirtree": true, "sp_oacreate": true, "xp_regread": true, "sp_configure": true, "sp_password": true, "sp_makewebtask": true, "xp_availablemedia": true}
+
+// sqlServer holds first parts that count only before a dot.
+var sqlServer = map[string]bool{"master": true, "msdb": true, "tempdb": true, "sys": true, "mysql": true, "domain": true}
 
 type sqlToken struct {
 	kind   sqlKind
@@ -323,7 +326,7 @@ func (l *sqlLexer) word(t *sqlToken, w []byte) {
 		t.kind = e.kind
 	}
 	t.word = canonical[string(buf[:n])]
-	t.system = sqlSystem[string(buf[:n])] || dot > 0 && sqlSystem[string(buf[:dot])]
+	t.system = sqlSystem[string(buf[:n])] || dot > 0 && (sqlSystem[string(buf[:dot])] || sqlServer[string(buf[:dot])])
 	if !t.system && dot > 0 {
 		for i := dot; i < n && !t.system; i++ {
 			if buf[i] == '.' {
@@ -820,6 +823,19 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		last = t
 	}
 	_ = words
+	if broke && statement == "select" && quote == 0 && score < 5 {
+		// A query whose list was not understood, but which asks a system's catalog.
+		for n, from := 0, false; n < 80; n++ {
+			t := l.next()
+			if t.kind == tEnd {
+				break
+			}
+			if from && t.system && t.word == "" && t.end-t.start > 6 {
+				return 5, "sqli.catalog"
+			}
+			from = t.word == "from"
+		}
+	}
 	if bareCall {
 		if broke {
 			score -= 3
