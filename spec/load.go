@@ -67,6 +67,7 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		}
 		return nil, &Mistakes{List: l.mistakes}
 	}
+	b.set.notes = l.notes
 	return b.set, nil
 }
 
@@ -92,6 +93,7 @@ type loader struct {
 	documents map[string]*document // by uri; nil = could not be read
 	homes     []*home
 	mistakes  []Mistake
+	notes     []Mistake
 	seen      map[string]bool
 	more      int
 }
@@ -113,6 +115,13 @@ func (l *loader) mistake(p Position, message, hint string) {
 			return
 		}
 		l.mistakes = append(l.mistakes, m)
+	}
+}
+
+// note keeps what is odd and does not stand in the way.
+func (l *loader) note(p Position, message, hint string) {
+	if len(l.notes) < maxMistakes {
+		l.notes = append(l.notes, Mistake{Position: p, Message: message, Hint: hint})
 	}
 }
 

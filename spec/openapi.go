@@ -339,11 +339,40 @@ func (b *docBuilder) operation(method, key string, pos Position, v *source.Value
 	if s := v.Get("servers"); s != nil {
 		bases = b.bases(s)
 	}
+	var done []string
 	for _, base := range bases {
 		o := *op
+		if op.repeats(base, key, params) {
+			b.note(pos, fmt.Sprintf("server prefix %s repeats the first segment of %s: it is taken once", base, key), "take it out of servers")
+			base = ""
+		}
+		if slices.Contains(done, base) {
+			continue
+		}
+		done = append(done, base)
 		o.Template = base + key
 		b.route(&o)
 	}
+}
+
+// repeats reports whether a server's prefix is one segment that the path itself
+// begins with, as a parameter that lists it among its values: authors who write
+// both mean it once.
+func (o *Operation) repeats(base, key string, params []*param) bool {
+	if len(base) < 2 || strings.Contains(base[1:], "/") || !strings.HasPrefix(key, "/{") {
+		return false
+	}
+	name, _, _ := strings.Cut(key[2:], "}")
+	for _, p := range params {
+		if p.in == sallyport.InPath && p.name == name && p.source != nil {
+			for _, v := range p.source.Get("schema").Get("enum").List() {
+				if v.String() == base[1:] {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // route adds an operation to the set; a second one of the same shape is a

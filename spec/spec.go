@@ -37,10 +37,14 @@ type Set struct {
 	operations []*Operation
 	router     router
 	o          *Options
+	notes      []Mistake
 }
 
 // Operations lists the operations in the order of template and method.
 func (s *Set) Operations() []*Operation { return s.operations }
+
+// Notes are oddities of the sources that did not stand in the way of loading.
+func (s *Set) Notes() []Mistake { return s.notes }
 
 // Outcome is what Match found.
 type Outcome uint8

@@ -96,6 +96,14 @@ func (v *Value) String() string {
 // True reports whether v is the boolean true.
 func (v *Value) True() bool { return v.Is(Bool) && v.Bool }
 
+// List is v's items when it is an array.
+func (v *Value) List() []*Value {
+	if v.Is(Array) {
+		return v.Items
+	}
+	return nil
+}
+
 // Int is v as a whole number.
 func (v *Value) Int() (int, bool) {
 	if !v.Is(Number) {
