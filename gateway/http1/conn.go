@@ -137,6 +137,7 @@ func (c *conn) readHead() (*violation, error) {
 				if len(b) > 1 && b[1] == '\n' {
 					blank = true
 					c.from += 2
+					c.lines.reset()
 					continue
 				}
 				if len(b) > 1 {

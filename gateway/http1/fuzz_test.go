@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -47,6 +46,7 @@ func serveBytes(in io.Reader) served {
 	w := newWitness()
 	w.MaxBodyBytes = 1 << 20
 	now := time.Unix(1e9, 0)
+	w.OnPanic = func(r *http.Request, v any) { panic(v) }
 	w.Now = func() time.Time { return now }
 	c := &memory{in: in}
 	w.ServeConn(context.Background(), c)
@@ -293,5 +293,3 @@ func TestAnswersAgainstStandard(t *testing.T) {
 		}
 	}
 }
-
-var _ = fmt.Sprint

@@ -155,6 +155,10 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	}
 	stop := context.AfterFunc(c.ctx.base, c.ctx.end)
 	defer func() {
+		// The handler's panics end in call; one that comes here is this package's own, and costs one connection.
+		if v := recover(); v != nil && s.OnPanic != nil {
+			s.OnPanic(&c.req, v)
+		}
 		stop()
 		c.ctx.next()
 		s.forget(c)
