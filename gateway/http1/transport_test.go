@@ -462,8 +462,11 @@ func (f *failing) Read(p []byte) (int, error) {
 func TestBrokenStream(t *testing.T) {
 	broken := errors.New("client went away")
 	for _, length := range []int64{-1, 100} {
-		var got error
-		up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, got = io.ReadAll(r.Body) }))
+		read := make(chan error, 1)
+		up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.ReadAll(r.Body)
+			read <- err
+		}))
 		var res http1.Response
 		err := newTransport(t).Do(t.Context(), &res, &http1.Request{
 			Addr: up.Listener.Addr().String(), Method: "POST", Target: "/", Stream: &failing{strings.NewReader("some"), broken}, Length: length})
@@ -471,10 +474,10 @@ func TestBrokenStream(t *testing.T) {
 		if !errors.As(err, &e) || e.Op != "stream" || !errors.Is(err, broken) {
 			t.Errorf("length %d: %v", length, err)
 		}
-		up.Close()
-		if got == nil {
+		if err := <-read; err == nil {
 			t.Errorf("length %d: the upstream took the body for whole", length)
 		}
+		up.Close()
 	}
 }
 
