@@ -381,6 +381,7 @@ func (p *passage) reply(t try) outcome {
 			a.whole, inHand = a.res.Buffered()
 			ended = inHand
 		}
+		ended = ended || a.std != nil && a.length == 0 // and no more flushes: gRPC knows its failures by a head that ends the stream
 		if !ended && step.Body == guard.BodyWhole {
 			var err error
 			if ended, err = p.fill(&p.answer, a, step.BodyLimit, a.length); err != nil {
