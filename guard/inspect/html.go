@@ -53,7 +53,7 @@ func (j *judge) html(s []byte) {
 func (j *judge) tag(s []byte, i int) int {
 	k := i + 1
 	closing := false
-	for k < len(s) && (s[k] == '/' || s[k] == 0 || s[k] == '<' || s[k] == '%' && k+1 < len(s) && isAlpha(s[k+1])) {
+	for k < len(s) && k < i+4 && (s[k] == '/' || s[k] == 0 || s[k] == '<' || s[k] == '%' && k+1 < len(s) && isAlpha(s[k+1])) {
 		closing = closing || s[k] == '/'
 		k++
 	}
@@ -81,7 +81,6 @@ func (j *judge) tag(s []byte, i int) int {
 	active, known := htmlActive.has(name), htmlKnown.has(name)
 	at := k
 	attributes := 0
-	whole := s
 	s = s[:min(len(s), at+4096)]
 	mark := k
 	for k < len(s) && s[k] != '>' && s[k] != '<' {
@@ -142,7 +141,6 @@ func (j *judge) tag(s []byte, i int) int {
 	case known && (attributes > 0 || ended) || active && ended:
 		j.add(clXSS, "xss.markup", 2)
 	}
-	_ = whole
 	return max(i, at-1)
 }
 
@@ -207,17 +205,18 @@ func lettersOnly(s []byte) bool {
 // squeeze copies s without what browsers skip inside keywords: white space,
 // control bytes, comments, backslashes.
 func (j *judge) squeeze(s []byte) []byte {
-	out := j.tmp[:0]
+	out, endless := j.tmp[:0], false
 	for i := 0; i < len(s) && len(out) < 4096; i++ {
 		c := s[i]
 		if isSpace(c) || c == '\\' || kinds[c]&bCtl != 0 {
 			continue
 		}
-		if c == '/' && i+1 < len(s) && s[i+1] == '*' {
+		if c == '/' && i+1 < len(s) && s[i+1] == '*' && !endless {
 			if e := bytes.Index(s[i+2:], []byte("*/")); e >= 0 {
 				i += e + 3
 				continue
 			}
+			endless = true
 		}
 		if c == '<' && i+3 < len(s) && s[i+1] == '!' && s[i+2] == '-' {
 			if e := bytes.Index(s[i+3:], []byte("-->")); e >= 0 {
@@ -299,12 +298,15 @@ func (j *judge) script(s []byte) {
 		if w >= len(s) || s[w] != '=' || w+1 < len(s) && (s[w+1] == '=' || s[w+1] == '>') {
 			continue
 		}
-		code := bytes.TrimLeft(s[w+1:], " \t\r\n\"'`\\")
+		if j.steps += 64; j.steps > j.limit {
+			return
+		}
+		code := bytes.TrimLeft(s[w+1:min(len(s), w+600)], " \t\r\n\"'`\\")
 		weight := 0
 		if j.calls(code) {
 			weight = 5
 		}
-		if i > 0 && bytes.ContainsAny(s[:i], "\"'<>`") && weight == 0 {
+		if i > 0 && j.kinds&(bQuote|bDouble|bTick|bMore) != 0 && weight == 0 {
 			// A quote or bracket before it closes what the page had open.
 			before := bytes.TrimRight(s[:i], " \t\r\n/\x00")
 			if c := before[max(len(before)-1, 0):]; len(c) == 1 && kinds[c[0]]&(bQuote|bDouble|bTick|bMore) != 0 {
@@ -385,9 +387,6 @@ func sink(w []byte) bool {
 func (j *judge) breakout(s []byte) {
 	spoken := 0 // words seen since the last sign of code
 	for i := 0; i < len(s); i++ {
-		if j.steps++; j.steps > j.limit {
-			return
-		}
 		if !isAlpha(s[i]) || i > 0 && (isWord(s[i-1]) || s[i-1] == '$' || s[i-1] == '.' || s[i-1] == '-') {
 			continue
 		}
@@ -397,7 +396,10 @@ func (j *judge) breakout(s []byte) {
 		for x := e; !call && x < len(s) && x < e+12 && (isSpace(s[x]) || s[x] == '/' || s[x] == '*'); x++ {
 			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval") && !isAlpha(next(s, x+2)))
 		}
-		before := bytes.TrimRight(s[:i], " \t\r\n\x00")
+		if j.steps++; j.steps > j.limit {
+			return
+		}
+		before := bytes.TrimRight(s[max(0, i-64):i], " \t\r\n\x00")
 		edge := byte(0)
 		if len(before) > 0 {
 			edge = before[len(before)-1]

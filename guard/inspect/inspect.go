@@ -26,7 +26,8 @@ const ambiguous = 3
 // Bounds of one judgement.
 const (
 	maxForms  = 5         // forms of the value, the first included
-	maxLook   = 64 << 10  // bytes of a form that the recognisers read
+	maxLook   = 64 << 10  // bytes of a value that are read at once; longer ones are read in pieces
+	overlap   = 4 << 10   // by which the pieces overlap
 	maxSteps  = 96 << 10  // tokens and marks looked at, over all forms
 	maxOpened = 256 << 10 // bytes that decoding may make in all
 )
@@ -127,7 +128,16 @@ func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
 	if s == nil {
 		s = new(Scratch)
 	}
-	return e.examine(v, in, k, f, s)
+	if len(v) <= maxLook {
+		return e.examine(v, in, k, f, s)
+	}
+	// Long values are read in pieces that overlap by more than any attack needs.
+	for from := 0; ; from += maxLook - overlap {
+		w := v[from:min(len(v), from+maxLook)]
+		if f := e.examine(w, in, scan(w), e.auto.families(w), s); f.Hit() || from+maxLook >= len(v) {
+			return f
+		}
+	}
 }
 
 // CheckString is Check for a string.
@@ -243,6 +253,36 @@ func quad(v []byte) (x uint32, ok bool) {
 	return x, true
 }
 
+// scripted are the bytes of which code needs one.
+const scripted = bOpen | bTick | bEqual | bSquare | bCurly | bLess
+
+// commanded reports whether a separator of commands is followed by one.
+func commanded(v []byte) bool {
+	for i := 0; i < len(v); i++ {
+		if kinds[v[i]]&(bSemi|bLine) == 0 {
+			continue
+		}
+		k := i + 1
+		for k < len(v) && (isSpace(v[k]) || kinds[v[k]]&(bQuote|bDouble|bSlash|bBack|bDot|bOpen|bCurly) != 0) {
+			k++
+		}
+		var buf [16]byte
+		n := 0
+		for k < len(v) && n < len(buf) && (isAlnum(v[k]) || v[k] == '_') {
+			buf[n] = lower(v[k])
+			n++
+			k++
+		}
+		if n == len(buf) || n > 0 && (shellPrograms.has(buf[:n]) || k < len(v) && kinds[v[k]]&(bSlash|bQuote|bDouble|bBack|bDollar) != 0) {
+			return true
+		}
+		if i = k - 1; n == 0 && k < len(v) && kinds[v[k]]&(bAlpha|bDigit|bMild|bSemi) == 0 {
+			return true
+		}
+	}
+	return v[0] == '\'' || v[0] == '"'
+}
+
 // suspicious reports whether the families found, together with the bytes that
 // they would need, are worth reading the value for.
 func suspicious(f family, k uint32, v []byte) bool {
@@ -258,9 +298,9 @@ func suspicious(f family, k uint32, v []byte) bool {
 		return true
 	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0:
 		return true
-	case f&fScript != 0 && k&(bOpen|bEqual|bDouble|bQuote|bSquare) != 0 || f&fScript != 0 && k&bMild != 0 && bytes.IndexByte(v, ':') >= 0:
+	case f&fScheme != 0, f&fHandler != 0 && k&bEqual != 0, f&fScript != 0 && k&scripted != 0:
 		return true
-	case f&fCommand != 0 && k&(bSemi|bPipe|bAmp|bSlash|bDollar|bLine|bOpen|bPlus) != 0:
+	case f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus) != 0, f&fCommand != 0 && k&(bSemi|bLine) != 0 && commanded(v):
 		return true
 	}
 	return k&quotes != 0 && k&(bEqual|bHash|bSemi|bOpen|bPipe|bAmp) != 0
@@ -299,6 +339,10 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 		form = next
 		k = scan(form)
 		f = e.auto.families(form)
+	}
+	if j.steps > j.limit {
+		// Made to exhaust the reader: what it hides may be in the part not read.
+		return Finding{Rule: "inspect.bound", Class: "evasion", Decoded: j.route(), Score: Threshold}
 	}
 	return e.opinions(v, j)
 }
@@ -350,8 +394,8 @@ func (e *Engine) other(dst, v []byte, k uint32, j *judge) ([]byte, int) {
 // read lets the recognisers of the suspected families read one form.
 func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	j.kinds = k
-	if len(v) > maxLook {
-		v = v[:maxLook]
+	if len(v) > 2*maxLook { // UTF-8 spells some encoded bytes with two
+		v = v[:2*maxLook]
 	}
 	const quotes = bQuote | bDouble | bTick
 	if f&fSQL != 0 || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
@@ -373,10 +417,10 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 			j.xml(low)
 		}
 	}
-	if f&fScript != 0 && k&(bOpen|bEqual|bTick|bMild|bCurly|bSquare|bSemi|bLess) != 0 {
+	if f&fScheme != 0 || f&fHandler != 0 && k&bEqual != 0 || f&fScript != 0 && k&scripted != 0 {
 		j.script(low)
 	}
-	if f&(fShell|fCommand) != 0 || k&bDollar != 0 && k&bOpen != 0 {
+	if f&fShell != 0 || f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus|bSemi|bLine|bTick|bQuote|bDouble) != 0 || k&bDollar != 0 && k&bOpen != 0 {
 		j.shell(low)
 	}
 	if f&(fDots|fFile) != 0 || k&bCtl != 0 {

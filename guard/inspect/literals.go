@@ -19,6 +19,8 @@ const (
 	fURL
 	fHeader
 	fProto
+	fScheme  // an address that runs code
+	fHandler // the start of an event handler's name
 	fCommand // a word that is a command, but an English word too
 )
 
@@ -31,10 +33,12 @@ var literals = map[family][]string{
 		"information_schema", "sysobjects", "sys.", "mysql.", "dbms_", "utl_", "ctxsys", "xp_", "load_", "outfile", "dumpfile", "randomblob", "generate_series", "regexp", "rlike", "case when",
 		"substr", "ascii(", "version(", "user(", "database(", "elt(", "make_set", "iif(", "row(", "merge ", "grant ", "backup ", "shutdown", "copy ", "current_", "limit ", "1=1", "is null", "is not null",
 		"load data", "if(", "bulk ", "openrowset", "attach ", "create ", "rename ", "handler ", "div ", "like(", "returning", "pragma ", "any(", "all(", "exists", "count(", "(@", "len(", "length(", "hex(", "mid(", "left(", "right(", "begin "},
-	fLogic: {"and", "or", "xor", "not", "like", "between", "&&", "||", "' in", "\" in", "is ", "glob", "mod", "intersect", "except", "minus"},
-	fScript: {"javascript", "vbscript", "livescript", "data:", "expression", "alert", "confirm", "prompt", "eval", "document.", "window.", "settimeout", "setinterval", "function", "fromcharcode",
+	fLogic:   {"and", "or", "xor", "not", "like", "between", "&&", "||", "' in", "\" in", "is ", "glob", "mod", "intersect", "except", "minus"},
+	fScheme:  {"script:", "data:", "\tscript", "mocha:"},
+	fHandler: {"on"},
+	fScript: {"javascript", "vbscript", "livescript", "expression", "alert", "confirm", "prompt", "eval", "document.", "window.", "settimeout", "setinterval", "function", "fromcharcode",
 		"cookie", "location", "onerror", "onload", "onfocus", "onmouse", "onclick", "script", "behavior", "binding", "@import", "url(", "constructor", "=>", "innerhtml", "import(", "fetch(",
-		"xmlhttprequest", "this[", "self[", "top[", "parent[", "window[", "location=", "name=", " on", "\ton", "\non", "/on", "'on", "\"on", "`on", "srcdoc", "&{", "atob", "console.", "print(", "throw", "import'", "import\""},
+		"xmlhttprequest", "this[", "self[", "top[", "parent[", "window[", "location=", "name=", "srcdoc", "&{", "atob", "console.", "print(", "throw", "import'", "import\""},
 	fShell: {"$(", "${ifs", "$ifs", "/bin/", "cmd.exe", "cmd ", "powershell", "wget", "curl", "bash", "uname", "whoami", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc ", "telnet",
 		"perl", "python", "ruby", "system", "passthru", "popen", "shell_exec", "proc_open", "tasklist", "net user", "reg query", "systeminfo", "certutil", "bitsadmin", "mshta", "rundll32", "regsvr32", "/dev/tcp", "2>&1", "/dev/null",
 		"sudo", "useradd", "passwd", "crontab", "base64 ", "xxd", "mkfifo", "socat", "/sbin/", "traceroute", "tracert", "dig ", "busybox", "xterm", "nohup", "killall", "%comspec%", "%systemroot%", "%programfiles", "wmic", "cscript", "wscript"},

@@ -10,7 +10,7 @@ import "bytes"
 // goes to dst; n counts the nests.
 func (j *judge) resolve(dst, s []byte, depth int, n *int) []byte {
 	for i := 0; i < len(s); i++ {
-		if j.steps++; j.steps > j.limit {
+		if j.steps > j.limit {
 			return dst
 		}
 		if s[i] != '$' || i+1 >= len(s) || s[i+1] != '{' {
@@ -18,7 +18,8 @@ func (j *judge) resolve(dst, s []byte, depth int, n *int) []byte {
 			continue
 		}
 		end, level := -1, 0
-		for k := i + 2; k < len(s) && k < i+2048; k++ {
+		j.steps += 16
+		for k := i + 2; k < len(s) && k < i+1024; k++ {
 			if s[k] == '{' {
 				level++
 			} else if s[k] == '}' {
@@ -106,7 +107,7 @@ func (j *judge) template(s []byte) {
 				return
 			}
 			i = from
-			cut := e < 0
+			cut := e < 0 || e > 1024
 			if cut {
 				e = min(len(s)-from, 512)
 			}

@@ -198,7 +198,7 @@ func (j *judge) header(s []byte) {
 		for _, h := range headerNames {
 			if bytes.HasPrefix(rest, []byte(h)) {
 				n := 3
-				if h == "set-cookie:" || strict && (bytes.IndexByte(s[:i], ' ') < 0 || h == "http/1.") {
+				if h == "set-cookie:" || strict && (bytes.IndexByte(s[:min(i, 512)], ' ') < 0 || h == "http/1.") {
 					n = 5
 				}
 				j.add(clHeader, "crlf.header", n)
@@ -207,7 +207,7 @@ func (j *judge) header(s []byte) {
 		for _, h := range mailNames {
 			if bytes.HasPrefix(rest, []byte(h)) {
 				n := 2
-				if has(rest[:min(len(rest), 120)], "@") && bytes.IndexByte(s[:i], '@') > 0 && bytes.IndexByte(s[:i], ' ') < 0 {
+				if has(rest[:min(len(rest), 120)], "@") && bytes.IndexByte(s[:min(i, 512)], '@') > 0 && bytes.IndexByte(s[:min(i, 512)], ' ') < 0 {
 					n = 5
 				} else if h == "bcc:" {
 					n = 4
@@ -335,7 +335,15 @@ func (j *judge) object(s, raw []byte) {
 	}
 	// PHP: O:4:"User":1:{…}
 	for i := 0; i+6 < len(s); i++ {
-		if (s[i] == 'o' || s[i] == 'c') && s[i+1] == ':' && (i == 0 || !isWord(s[i-1])) {
+		n := bytes.IndexByte(s[i:], ':')
+		if n < 0 {
+			break
+		}
+		if i += n - 1; n == 0 {
+			i++
+			continue
+		}
+		if (s[i] == 'o' || s[i] == 'c') && i+6 < len(s) && (i == 0 || !isWord(s[i-1])) {
 			k := i + 2
 			if k < len(s) && s[k] == '+' {
 				k++
@@ -344,10 +352,11 @@ func (j *judge) object(s, raw []byte) {
 			for k < len(s) && isDigit(s[k]) {
 				k++
 			}
-			if k > d && k+1 < len(s) && s[k] == ':' && (s[k+1] == '"' || s[k+1] == '\\') && bytes.IndexByte(s[k:], '{') > 0 {
+			if k > d && k+1 < len(s) && s[k] == ':' && (s[k+1] == '"' || s[k+1] == '\\') && bytes.IndexByte(s[k:min(len(s), k+256)], '{') > 0 {
 				j.add(clObject, "deserialisation.php", 5)
 			}
 		}
+		i++
 		if j.steps++; j.steps > j.limit {
 			return
 		}

@@ -27,13 +27,17 @@ func (j *judge) shell(s []byte) {
 	}
 	j.command(s, 0, 0)
 	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if kinds[c]&(bSemi|bPipe|bAmp|bLine|bDollar|bTick|bLess|bMore|bQuote|bDouble) == 0 {
+			continue
+		}
 		if j.sign[clCmd].score >= 5 {
 			return
 		}
 		if j.steps++; j.steps > j.limit {
 			return
 		}
-		switch c := s[i]; c {
+		switch c {
 		case ';', '|', '&', '\n', '\r':
 			k := i + 1
 			for k < len(s) && (s[k] == c || s[k] == '&' || s[k] == '|' || s[k] == ';') && k < i+4 {
@@ -58,7 +62,7 @@ func (j *judge) shell(s []byte) {
 			}
 			in := s[i+1 : i+1+e]
 			w := ident(in)
-			alone := len(bytes.Trim(s[:i], " \"'")) == 0 && len(bytes.Trim(s[i+e+2:], " \"'")) == 0
+			alone := i < 4 && len(bytes.Trim(s[:i], " \"'")) == 0 && len(bytes.Trim(s[i+e+2:], " \"'")) == 0
 			spaced := i > 0 && isSpace(s[i-1]) || i == 0 && !alone
 			base := w
 			if b := bytes.LastIndexByte(in[:min(len(in), 64)], '/'); b >= 0 {
@@ -165,6 +169,7 @@ done:
 	}
 	rest := s[k:]
 	args := bytes.TrimLeft(rest, " \t+")
+	args = args[:min(len(args), 256)]
 	spaced := len(args) < len(rest)
 	word := shellWords.has(name) && !path
 	end := len(args) == 0 || kinds[args[0]]&(bSemi|bPipe|bAmp|bLine|bTick|bHash) != 0 || args[0] == ')' && sep == '('
@@ -225,7 +230,7 @@ done:
 		switch {
 		case sep == '\n' || sep == '\r':
 			j.add(clCmd, "cmdi.command", 2)
-		case glued && j.kinds&bSpace == 0 && !(sep == '&' && bytes.IndexByte(s, '=') >= 0):
+		case glued && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
 			j.add(clCmd, "cmdi.command", 5) // "a;id", "|id|"
 		case sep == '(':
 			j.add(clCmd, "cmdi.command", 5)
