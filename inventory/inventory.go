@@ -20,14 +20,21 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"embed"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev"
 	"sallyport.dev/store"
 )
+
+//go:embed migrations
+var migrations embed.FS
 
 // Options set an Inventory. Zero values mean the defaults.
 type Options struct {
@@ -45,22 +52,74 @@ type Options struct {
 }
 
 // An Inventory is the catalogue in a store. Its methods are safe for concurrent use.
-type Inventory struct{}
+type Inventory struct {
+	o      Options
+	store  *store.Store
+	cursor store.Cursor
+
+	mu     sync.Mutex // held by whoever writes: Run, Declare, Describe, retention
+	cache  map[key]*operation
+	names  map[string]*apiState
+	place  uint64    // last sequence counted by this process, 0 = ask the table
+	at     time.Time // and its time
+	commit time.Time // when the last commit began
+	took   time.Duration
+
+	watch  watchers
+	rates  rates
+	listed listed
+	stats  struct {
+		counted, commits atomic.Uint64
+		behind           atomic.Int64
+		sequence         atomic.Uint64
+	}
+}
 
 // Open migrates the tables of the inventory in s.
 func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
-	return nil, errors.New("open inventory: not built")
+	o.Durable = cmp.Or(o.Durable, "inventory")
+	o.Pace = cmp.Or(o.Pace, 400*time.Millisecond)
+	o.Corroborated = cmp.Or(o.Corroborated, 3)
+	o.Probed = cmp.Or(o.Probed, 500)
+	o.Operations = cmp.Or(o.Operations, 10_000)
+	o.Consumers = cmp.Or(o.Consumers, 100)
+	o.Places = cmp.Or(o.Places, 500)
+	o.MaxAge = cmp.Or(o.MaxAge, 400*24*time.Hour)
+	o.History = cmp.Or(o.History, 30*24*time.Hour)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := s.Migrate(ctx, "inventory", migrations); err != nil {
+		return nil, fmt.Errorf("open inventory: %w", err)
+	}
+	v := &Inventory{o: o, store: s, cursor: store.Cursor{Table: "inventory_cursor", Name: o.Durable}}
+	v.forget()
+	return v, nil
 }
 
 // Run consumes the stream and keeps retention until ctx ends.
-func (v *Inventory) Run(ctx context.Context) error { return nil }
-
-// Declare says what configuration and specification declare of an API: its
-// owner, exposure and match, and all its operations. Operations of an earlier
-// declaration that ops lacks become undeclared from now on; their history
-// stays. The same declaration again changes nothing.
-func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyport.Operation) error {
-	return nil
+func (v *Inventory) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	defer func() { <-done }()
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Hour)
+		defer tick.Stop()
+		for {
+			if err := v.retain(ctx); err != nil && ctx.Err() == nil {
+				v.o.Logger.Error("retention of the inventory failed, tried again in an hour", "err", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return v.store.Stream().Consume(ctx, v.o.Durable, []string{sallyport.SubjectExchange, sallyport.SubjectSighting}, v.handle)
 }
 
 // A Contract is what a specification says of one operation, for comparison with
@@ -82,10 +141,6 @@ type DeclaredPlace struct {
 	Format   string
 	Required bool
 }
-
-// Describe adds the contracts of api's operations; they must have been
-// declared. It replaces what an earlier Describe said of api.
-func (v *Inventory) Describe(ctx context.Context, api string, contracts []Contract) error { return nil }
 
 // Tier says how good the evidence for an operation is.
 type Tier int
@@ -157,9 +212,6 @@ type Hint struct {
 	Text  string // for people
 }
 
-// APIs lists every API, configured or seen, by name.
-func (v *Inventory) APIs(ctx context.Context) ([]API, error) { return nil, nil }
-
 // Row is one operation in a list.
 type Row struct {
 	ID int64
@@ -216,10 +268,6 @@ type Page struct {
 	Rows []Row
 	Next string
 }
-
-// Operations lists what f chooses, paged by key: the cost of a page does not
-// grow with its number.
-func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) { return Page{}, nil }
 
 // Detail is everything about one operation.
 type Detail struct {
@@ -302,40 +350,3 @@ type Change struct {
 	Kind   string // "first seen", "declared", "undeclared", "tier", "undocumented", "status", "class", "merged", "gone"
 	Detail string
 }
-
-// Operation gives everything about one operation; key is as of
-// sallyport.Operation.Key. An unknown one is sallyport.NotFound.
-func (v *Inventory) Operation(ctx context.Context, api, key string) (*Detail, error) { return nil, nil }
-
-// Changes lists what happened, newest first, of one API or (api = "*") of all;
-// before is the ID of the last one of the page before, 0 for the first page.
-func (v *Inventory) Changes(ctx context.Context, api string, before int64, limit int) ([]Change, error) {
-	return nil, nil
-}
-
-// Notice tells a live view that rows changed.
-type Notice struct {
-	Revision uint64   // rises with each commit
-	APIs     []string // whose rows changed
-	Changes  []Change // what is new, at most 100
-	Lost     int      // notices that this watcher missed before it, because it was slow
-}
-
-// Watch delivers a notice after each commit until ctx ends; then the channel is
-// closed.
-func (v *Inventory) Watch(ctx context.Context) <-chan Notice { return nil }
-
-// Stats is the state of the inventory.
-type Stats struct {
-	APIs       int
-	Operations int
-	Shadow     int
-	Probed     int
-	Counted    uint64        // exchanges counted since start
-	Commits    uint64        // transactions since start
-	Behind     time.Duration // age of the newest record when it was counted
-	Sequence   uint64        // place in the stream
-}
-
-// Stats gives the present state.
-func (v *Inventory) Stats(ctx context.Context) (Stats, error) { return Stats{}, nil }
