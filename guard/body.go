@@ -6,6 +6,7 @@ import (
 	"time"
 
 	sallyport "sallyport.dev"
+	"sallyport.dev/policy"
 	"sallyport.dev/spec"
 )
 
@@ -31,7 +32,7 @@ func (s *Session) expectBody() Step {
 	}
 	if encoding := first(s.r.Header, "Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		s.miss("body: it has a content-encoding")
-		s.unreadable(s.api.bounds.Encoded == "refuse", refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
+		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
 		return s.proceed(BodyStream, 0)
 	}
 	if hasPrefixFold(s.contentType, "application/grpc") {
@@ -66,7 +67,7 @@ func (s *Session) proceed(plan BodyPlan, limit int64) Step {
 
 func (s *Session) oversize() Step {
 	s.miss("body: larger than the bound of what is looked at")
-	s.unreadable(s.api.bounds.Oversize == "refuse", refusedTooLarge, "body.too-large", "the body is larger than the bound")
+	s.unreadable(s.api.bounds.Oversize == policy.RefuseIt, refusedTooLarge, "body.too-large", "the body is larger than the bound")
 	return s.proceed(BodyStream, 0)
 }
 
@@ -131,6 +132,10 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 		return Step{Body: BodyStream}
 	}
 	s.op.spec.CheckResponse(&s.check, status, h)
+	if s.check.NewStatus {
+		// Never refused: what a service answers when it fails is seldom declared.
+		s.add(validate, sallyport.Observe, nil, "answer.status", sallyport.Place{}, "", "the specification does not declare the answer's status")
+	}
 	if s.answered(); s.refusal != nil {
 		return s.refuse()
 	}
