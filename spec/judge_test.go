@@ -170,7 +170,11 @@ func compare(t *testing.T, file string, got map[string]int) {
 		for k, n := range got {
 			out = append(out, fmt.Sprintf("%d\t%s\t# %s", n, k, reasons[k]))
 		}
-		slices.SortFunc(out, func(a, b string) int { _, a, _ = strings.Cut(a, "\t"); _, b, _ = strings.Cut(b, "\t"); return strings.Compare(a, b) })
+		slices.SortFunc(out, func(a, b string) int {
+			_, a, _ = strings.Cut(a, "\t")
+			_, b, _ = strings.Cut(b, "\t")
+			return strings.Compare(a, b)
+		})
 		if err := os.WriteFile(file, []byte(head+strings.Join(out, "\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -370,7 +370,7 @@ func (c *Check) readQuery(o *Operation, raw string) {
 		which, property := -1, ""
 		if names != nil {
 			which, property = names.find(name)
-			x.Declared = which >= 0
+			x.Declared = which >= 0 || slices.Contains(o.credentials, name)
 		}
 		if which >= 0 {
 			// The declared spelling lives as long as the operation.
@@ -387,7 +387,7 @@ func (c *Check) readQuery(o *Operation, raw string) {
 			c.problem(sallyport.InQuery, strings.Clone(name), "parameter.encoding", "percent-encoding is broken")
 		case which >= 0:
 			c.link(&c.found[which], i, property)
-		case o != nil && !slices.Contains(o.credentials, name):
+		case o != nil && !x.Declared:
 			c.undocumented(sallyport.InQuery, name)
 		}
 	}
@@ -794,7 +794,7 @@ func next(raw, sep string, plus bool) (piece, rest string, more bool) {
 }
 
 // maxPieces bounds the parts of one delimited value.
-const maxPieces = 10_000
+const maxPieces = 1000
 
 // pieces calls f for each decoded part of a delimited value.
 func (c *Check) pieces(p *param, raw string, f func(string)) {
@@ -875,7 +875,13 @@ func (c *Check) objectParam(p *param, o occurrence) {
 			s = p.others
 		}
 		kind, integer := word(v, s)
-		c.child(0, key, v, kind, integer, owner)
+		n := c.child(0, key, v, kind, integer, owner)
+		for k := 1; k < n; k++ {
+			if x := &c.tape.Nodes[k]; x.Print == c.tape.Nodes[n].Print && string(c.arena[x.KeyStart:x.KeyEnd]) == key {
+				c.problem(p.in, p.name, "parameter.duplicate", "a member stands more than once")
+				return
+			}
+		}
 	}
 	for i := o.first; i >= 0; i = c.links[i].next {
 		raw := p.strip(c.Params[i].Raw)
