@@ -2,10 +2,13 @@ package observe
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
+	"unsafe"
 
 	"sallyport.dev"
 	"sallyport.dev/classify"
@@ -19,11 +22,39 @@ type RedactOptions struct {
 	SecretNames   []string // parameters whose values are always replaced
 }
 
-// A Redactor takes secrets and personal data out of exchanges. It is immutable
-// and safe for concurrent use.
+// A Redactor takes secrets and personal data out of exchanges. It is safe for
+// concurrent use.
 type Redactor struct {
 	headers map[string]headerRule // by lower-case name, and by the usual spelling
 	names   map[string]bool       // sensitive parameter names, folded
+	clean   memo                  // header values and parameters in which nothing was found
+}
+
+// A memo remembers texts that were looked through and need no change, so that a
+// browser's name is not read again with every request. It is of fixed size: a
+// text takes the place of another. It never holds anything that was replaced.
+type memo struct {
+	seed  maphash.Seed
+	slots [1024]struct {
+		missed atomic.Uint64 // hash of the text that came last and was not there
+		text   atomic.Pointer[string]
+	}
+}
+
+// has reports whether s was added, and gives the hash to add it with.
+func (m *memo) has(s string) (bool, uint64) {
+	h := maphash.String(m.seed, s)
+	t := m.slots[h%uint64(len(m.slots))].text.Load()
+	return t != nil && *t == s, h
+}
+
+// add takes s in when it comes for the second time.
+func (m *memo) add(s string, h uint64) {
+	slot := &m.slots[h%uint64(len(m.slots))]
+	if slot.missed.Swap(h) == h {
+		s = strings.Clone(s)
+		slot.text.Store(&s)
+	}
 }
 
 type headerRule uint8
@@ -94,6 +125,7 @@ var (
 // NewRedactor compiles o. A header field that is both kept and secret is an error.
 func NewRedactor(o RedactOptions) (*Redactor, error) {
 	r := &Redactor{headers: map[string]headerRule{}, names: map[string]bool{}}
+	r.clean.seed = maphash.MakeSeed()
 	set := func(list []string, rule headerRule) {
 		for _, name := range list {
 			r.headers[name] = rule
@@ -182,7 +214,13 @@ func (r *Redactor) fields(fields []sallyport.Field) {
 		}
 		switch rule {
 		case headerKeep:
-			f.Value = text(f.Value, keepValue)
+			if known, hash := r.clean.has(f.Value); !known {
+				value := text(f.Value, keepValue)
+				if value == f.Value {
+					r.clean.add(value, hash)
+				}
+				f.Value = value
+			}
 		case headerSecret:
 			f.Value = markSecret
 		default:
@@ -214,7 +252,7 @@ func text(s string, limit int) string {
 		return s
 	}
 	var room [8]classify.Match
-	matches := classify.Append(room[:0], []byte(s), 0)
+	matches := classify.Append(room[:0], bytesIn(s), 0)
 	var b strings.Builder
 	at := 0
 	for _, m := range matches {
@@ -417,17 +455,29 @@ func (r *Redactor) pairs(s string, separator byte) string {
 		if eq < 0 {
 			eq = end
 		}
+		pair := s[i:end]
+		known, hash := r.clean.has(pair)
+		if known {
+			i = end + 1
+			continue
+		}
+		changed := false
 		key := s[i:eq]
 		if look := survey(key); look != plain {
 			key = unescape(key)
 			if clean := name(key); clean != key {
 				put(i, eq, clean)
+				changed = true
 			}
 		}
 		if eq+1 < end {
 			if m := r.value(key, s[eq+1:end]); m != "" {
 				put(eq+1, end, m)
+				changed = true
 			}
+		}
+		if !changed {
+			r.clean.add(pair, hash)
 		}
 		i = end + 1
 	}
@@ -505,7 +555,7 @@ func secretIn(key, value string, closely bool) string {
 		return ""
 	}
 	if key != "" {
-		if class, sure := classify.Field(key, []byte(value)); class != "" && sure >= classify.Likely {
+		if class, sure := classify.Field(key, bytesIn(value)); class != "" && sure >= classify.Likely {
 			return string(class)
 		}
 	}
@@ -513,7 +563,7 @@ func secretIn(key, value string, closely bool) string {
 		return ""
 	}
 	var room [4]classify.Match
-	if matches := classify.Append(room[:0], []byte(value), 1); len(matches) > 0 {
+	if matches := classify.Append(room[:0], bytesIn(value), 1); len(matches) > 0 {
 		return string(matches[0].Class)
 	}
 	for i := 0; i < len(value); {
@@ -528,6 +578,9 @@ func secretIn(key, value string, closely bool) string {
 	}
 	return ""
 }
+
+// bytesIn are the bytes of s itself, for functions that only read them.
+func bytesIn(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // unescape decodes a component of a query as a framework would.
 func unescape(s string) string {
