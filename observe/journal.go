@@ -1,14 +1,28 @@
 package observe
 
 import (
+	"cmp"
 	"context"
+	"embed"
 	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"sallyport.dev"
 	"sallyport.dev/store"
 )
+
+//go:embed migrations
+var migrations embed.FS
 
 // JournalOptions set a Journal. Zero values mean the defaults.
 type JournalOptions struct {
@@ -16,43 +30,227 @@ type JournalOptions struct {
 	SampleOne  int           // one in so many plain allows is kept; default 100, negative = none
 	MaxAge     time.Duration // default 30 days
 	MaxRows    int64         // default 1,000,000
+	MaxBytes   int64         // of the rows' events; default 2 GiB
 	Ring       int           // newest exchanges kept in memory; default 10,000
 	TailBuffer int           // exchanges a live subscriber may be behind; default 256
 	Logger     *slog.Logger
 }
 
 // A Journal keeps decisions for people. Its methods are safe for concurrent use.
-type Journal struct{}
+type Journal struct {
+	o     JournalOptions
+	store *store.Store
+
+	ring  ring
+	rates rates
+
+	mu    sync.Mutex
+	tails map[*tail]struct{}
+
+	unread atomic.Uint64 // events that could not be decoded
+}
 
 // OpenJournal migrates the journal's tables in s.
 func OpenJournal(ctx context.Context, s *store.Store, o JournalOptions) (*Journal, error) {
-	return nil, errors.New("journal: not built")
+	o.Durable = cmp.Or(o.Durable, "journal")
+	o.SampleOne = cmp.Or(o.SampleOne, 100)
+	o.MaxAge = cmp.Or(o.MaxAge, 30*24*time.Hour)
+	o.MaxRows = cmp.Or(o.MaxRows, 1_000_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
+	o.Ring = cmp.Or(o.Ring, 10_000)
+	o.TailBuffer = cmp.Or(o.TailBuffer, 256)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	j := &Journal{o: o, store: s, tails: map[*tail]struct{}{}}
+	j.ring.size = o.Ring
+	j.rates.now = time.Now
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	if err := s.Migrate(ctx, "decision", sub); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	return j, nil
 }
 
 // Run consumes the stream and trims the table until ctx ends.
-func (j *Journal) Run(ctx context.Context) error { return nil }
+func (j *Journal) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { j.trim(ctx) })
+	return j.store.Stream().Consume(ctx, j.o.Durable, []string{sallyport.SubjectExchange}, j.take)
+}
 
-// Filter chooses decisions. Empty fields choose all.
-type Filter struct {
-	API       string
-	Operation string // "GET /v1/items/{id}"
-	Action    sallyport.Action
-	Stage     sallyport.Stage // of the refusal or of any reason
-	Rule      string          // of any reason; a trailing "." or "*" chooses all below
-	Principal string          // as Principal.String() gives it
-	Client    string          // address or prefix in CIDR form
-	Status    int             // 404, or a class: 4 = 4xx
-	Plain     *bool           // nil = all; false = without plain allows; true = plain allows only
-	Since     time.Time
-	Until     time.Time
-	Before    string // ids below this one: the last id of the page before
-	Limit     int    // default 100, at most 1000
+func (j *Journal) trim(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		_, err := j.store.Trim(ctx, store.Retention{Table: "decision", Key: "id", Time: "at", MaxAge: j.o.MaxAge, MaxRows: j.o.MaxRows, Bytes: "size", MaxBytes: j.o.MaxBytes}, time.Now())
+		if err != nil && ctx.Err() == nil {
+			j.o.Logger.Error("old decisions are not removed", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// row is one decision in the table.
+type row struct {
+	bun.BaseModel `bun:"table:decision"`
+
+	ID        string `bun:",pk"`
+	At        int64
+	API       string `bun:"api"`
+	Operation string
+	Action    string
+	Stages    string
+	Rules     string
+	Principal string
+	Client    string
+	Status    int
+	Plain     int
+	Size      int
+	Event     []byte
+}
+
+// Plain reports whether x was allowed and nothing at all was found about it.
+func Plain(x *sallyport.Exchange) bool {
+	return !x.Decision.Refused() && len(x.Decision.Reasons) == 0
+}
+
+func operationOf(x *sallyport.Exchange) string {
+	if x.Template == "" {
+		return ""
+	}
+	return x.Method + " " + x.Template
+}
+
+func rowOf(x *sallyport.Exchange) (row, error) {
+	event, err := sallyport.Event{Exchanges: []sallyport.Exchange{*x}}.MarshalBinary()
+	if err != nil {
+		return row{}, err
+	}
+	r := row{ID: x.ID, At: x.Time.UnixMicro(), API: x.API, Operation: operationOf(x), Action: string(actionOf(x)), Principal: x.Principal.String(),
+		Status: x.Status, Size: len(event), Event: event}
+	if x.Client.IsValid() {
+		r.Client = x.Client.Unmap().String()
+	}
+	if Plain(x) {
+		r.Plain = 1
+	}
+	stages, rules := []string{string(x.Decision.Stage)}, []string{}
+	for _, reason := range x.Decision.Reasons {
+		if s := string(reason.Stage); !slices.Contains(stages, s) {
+			stages = append(stages, s)
+		}
+		if !slices.Contains(rules, reason.Rule) {
+			rules = append(rules, reason.Rule)
+		}
+	}
+	r.Stages = " " + strings.Join(stages, " ") + " "
+	r.Rules = " " + strings.Join(rules, " ") + " "
+	return r, nil
+}
+
+func actionOf(x *sallyport.Exchange) sallyport.Action {
+	return cmp.Or(x.Decision.Action, sallyport.ActionAllow)
+}
+
+// sampled chooses plain allows by their id, so that a repetition chooses alike.
+func (j *Journal) sampled(id string) bool {
+	if j.o.SampleOne < 0 {
+		return false
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return h.Sum32()%uint32(j.o.SampleOne) == 0
+}
+
+// take is the consumer: the table first, in one transaction with the place in
+// the stream; then, for what is new, memory.
+func (j *Journal) take(ctx context.Context, messages []store.Message) error {
+	cursor := store.Cursor{Table: "decision_cursor", Name: j.o.Durable}
+	var fresh []sallyport.Exchange
+	err := j.store.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		fresh = fresh[:0]
+		messages, err := cursor.Take(ctx, tx, messages)
+		if err != nil || len(messages) == 0 {
+			return err
+		}
+		var rows []row
+		for _, m := range messages {
+			var e sallyport.Event
+			if err := e.UnmarshalBinary(m.Data); err != nil {
+				j.unread.Add(1)
+				j.o.Logger.Error("an event of the stream cannot be read and is passed over", "seq", m.Seq, "error", err)
+				continue
+			}
+			for i := range e.Exchanges {
+				x := &e.Exchanges[i]
+				if Plain(x) && !j.sampled(x.ID) {
+					continue
+				}
+				r, err := rowOf(x)
+				if err != nil {
+					j.unread.Add(1)
+					continue
+				}
+				rows = append(rows, r)
+			}
+			fresh = append(fresh, e.Exchanges...)
+		}
+		for part := range slices.Chunk(rows, 200) {
+			if _, err := tx.NewInsert().Model(&part).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
+				return fmt.Errorf("keep decisions: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range fresh {
+		x := &fresh[i]
+		j.ring.add(x)
+		j.rates.add(x)
+	}
+	j.deliver(fresh)
+	return nil
 }
 
 // Find gives the exchange with this id, from memory or the table. An id that
-// was never kept is sallyport.NotFound.
+// was never kept is sallyport.NotFound. What it points to must not be changed.
 func (j *Journal) Find(ctx context.Context, id string) (*sallyport.Exchange, error) {
-	return nil, errors.New("find: not built")
+	if x := j.ring.find(id); x != nil {
+		return x, nil
+	}
+	var events [][]byte
+	if err := j.store.Reader().NewSelect().Model((*row)(nil)).Column("event").Where("id = ?", tidy(id)).Scan(ctx, &events); err != nil {
+		return nil, fmt.Errorf("find decision: %w", err)
+	}
+	for _, event := range events {
+		return decode(event)
+	}
+	return nil, sallyport.Errorf(sallyport.NotFound, "no decision with this id is kept: it is older than the journal keeps, or one of the plain allows of which only a sample is kept")
+}
+
+// tidy makes a text that a person sent one that both databases take.
+func tidy(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+}
+
+func decode(event []byte) (*sallyport.Exchange, error) {
+	var e sallyport.Event
+	if err := e.UnmarshalBinary(event); err != nil {
+		return nil, fmt.Errorf("read decision: %w", err)
+	}
+	if len(e.Exchanges) != 1 {
+		return nil, errors.New("read decision: the row holds no exchange")
+	}
+	return &e.Exchanges[0], nil
 }
 
 // A Page is one answer of List, newest first. Next is the Before of the page
@@ -62,9 +260,94 @@ type Page struct {
 	Next      string
 }
 
-// List gives what f chooses, newest first.
+// List gives what f chooses, newest first: everything of the newest in memory,
+// and of what is older what the table keeps. Slices in the exchanges are shared
+// and must not be changed.
 func (j *Journal) List(ctx context.Context, f Filter) (Page, error) {
-	return Page{}, errors.New("list: not built")
+	if err := f.compile(); err != nil {
+		return Page{}, err
+	}
+	limit := f.Limit
+	var events [][]byte
+	q := j.store.Reader().NewSelect().Model((*row)(nil)).Column("event").OrderExpr("id DESC").Limit(limit + 1)
+	if err := f.where(q).Scan(ctx, &events); err != nil {
+		return Page{}, fmt.Errorf("list decisions: %w", err)
+	}
+	found := j.ring.list(&f, limit+1)
+	for _, event := range events {
+		x, err := decode(event)
+		if err != nil {
+			return Page{}, err
+		}
+		if f.match(x) {
+			found = append(found, x)
+		}
+	}
+	slices.SortFunc(found, func(a, b *sallyport.Exchange) int { return strings.Compare(b.ID, a.ID) })
+	found = slices.CompactFunc(found, func(a, b *sallyport.Exchange) bool { return a.ID == b.ID })
+	p := Page{Exchanges: []sallyport.Exchange{}}
+	for i, x := range found {
+		if i == limit {
+			break
+		}
+		p.Exchanges = append(p.Exchanges, *x)
+	}
+	if len(found) > limit || len(events) > limit {
+		if n := len(p.Exchanges); n > 0 {
+			p.Next = p.Exchanges[n-1].ID
+		}
+	}
+	return p, nil
+}
+
+// ring keeps the newest exchanges, in the order in which they came.
+type ring struct {
+	size int
+
+	mu   sync.RWMutex
+	kept []*sallyport.Exchange
+	next int
+	byID map[string]*sallyport.Exchange
+}
+
+func (r *ring) add(x *sallyport.Exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byID == nil {
+		r.byID = map[string]*sallyport.Exchange{}
+	}
+	own := *x // not the batch it came with
+	if len(r.kept) < r.size {
+		r.kept = append(r.kept, &own)
+	} else {
+		if old := r.kept[r.next]; r.byID[old.ID] == old {
+			delete(r.byID, old.ID)
+		}
+		r.kept[r.next] = &own
+		r.next = (r.next + 1) % r.size
+	}
+	r.byID[own.ID] = &own
+}
+
+func (r *ring) find(id string) *sallyport.Exchange {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byID[id]
+}
+
+// list gives the newest of those that f chooses, at most limit. Ids sort by
+// time but do not come quite in order, so all are looked at.
+func (r *ring) list(f *Filter, limit int) []*sallyport.Exchange {
+	r.mu.RLock()
+	var found []*sallyport.Exchange
+	for _, x := range r.kept {
+		if f.match(x) {
+			found = append(found, x)
+		}
+	}
+	r.mu.RUnlock()
+	slices.SortFunc(found, func(a, b *sallyport.Exchange) int { return strings.Compare(b.ID, a.ID) })
+	return found[:min(len(found), limit)]
 }
 
 // Live is one delivery of Tail. Lost counts the exchanges that this subscriber
@@ -74,37 +357,51 @@ type Live struct {
 	Lost     int
 }
 
+type tail struct {
+	filter Filter
+	out    chan Live
+	lost   int
+}
+
 // Tail delivers what f chooses as it happens, until ctx ends; then the channel
-// is closed.
-func (j *Journal) Tail(ctx context.Context, f Filter) <-chan Live { return nil }
-
-// Rates are counts for the overview.
-type Rates struct {
-	Step    time.Duration // width of a Point
-	Points  []Point       // oldest first, the last one still filling
-	Reasons []ReasonCount // most frequent first, over the same span
-	Total   uint64        // exchanges seen since the journal opened
+// is closed. A subscriber that is more than TailBuffer behind loses what comes
+// and is told how much. Paging and Limit of f do not count; with a filter that
+// List would refuse the channel is closed at once.
+func (j *Journal) Tail(ctx context.Context, f Filter) <-chan Live {
+	f.Before = ""
+	t := &tail{out: make(chan Live, j.o.TailBuffer)}
+	if f.compile() != nil {
+		close(t.out)
+		return t.out
+	}
+	t.filter = f
+	j.mu.Lock()
+	j.tails[t] = struct{}{}
+	j.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.tails, t)
+		close(t.out)
+	})
+	return t.out
 }
 
-// Point is one step of one API.
-type Point struct {
-	Time    time.Time
-	API     string
-	Action  sallyport.Action
-	Count   uint64
-	Flagged uint64 // allowed, but with reasons a check in observe mode gave
-	Errors  uint64 // answers with status 5xx
+func (j *Journal) deliver(exchanges []sallyport.Exchange) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for t := range j.tails {
+		for i := range exchanges {
+			x := &exchanges[i]
+			if !t.filter.match(x) {
+				continue
+			}
+			select {
+			case t.out <- Live{Exchange: x, Lost: t.lost}:
+				t.lost = 0
+			default:
+				t.lost++
+			}
+		}
+	}
 }
-
-// ReasonCount says how often a rule spoke.
-type ReasonCount struct {
-	API    string
-	Stage  sallyport.Stage
-	Rule   string
-	Action sallyport.Action
-	Count  uint64
-}
-
-// Rates gives counts per second for a span up to five minutes, per minute up to
-// a day; the span ends now.
-func (j *Journal) Rates(span time.Duration) Rates { return Rates{} }
