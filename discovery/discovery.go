@@ -20,6 +20,7 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -68,7 +69,11 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Discovery, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if err := s.Migrate(ctx, "discovery", migrations); err != nil {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open discovery: %w", err)
+	}
+	if err := s.Migrate(ctx, "discovery", files); err != nil {
 		return nil, fmt.Errorf("open discovery: %w", err)
 	}
 	d := &Discovery{o: o, store: s, cursor: store.Cursor{Table: "discovery_cursor", Name: o.Durable}}

@@ -77,13 +77,13 @@ func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyp
 			if was && id == o.Name {
 				continue
 			}
-			args = append(args, k.api, k.method, k.template, clean(o.Name), w.now)
+			args = append(args, k.api, k.method, k.template, clean(o.Name), w.now, 1)
 			if !was && !first {
 				w.change(k, "declared", "")
 			}
 		}
 		// A shadow operation that is declared now keeps its history and matches its contract.
-		if err := w.bulk("operations", "INSERT INTO inventory_operation AS x (api, method, template, name, declared_at, declared) VALUES ", 5,
+		if err := w.bulk("operations", "INSERT INTO inventory_operation AS x (api, method, template, name, declared_at, declared) VALUES ", 6,
 			`ON CONFLICT (api, template, method) DO UPDATE SET name = EXCLUDED.name, declared_at = CASE WHEN x.declared = 1 THEN x.declared_at ELSE EXCLUDED.declared_at END, declared = 1, undeclared_at = 0,
 			tier = CASE WHEN x.answered > 0 THEN 4 ELSE x.tier END`, args); err != nil {
 			return err

@@ -24,6 +24,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -92,7 +93,11 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := s.Migrate(ctx, "inventory", migrations); err != nil {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open inventory: %w", err)
+	}
+	if err := s.Migrate(ctx, "inventory", files); err != nil {
 		return nil, fmt.Errorf("open inventory: %w", err)
 	}
 	v := &Inventory{o: o, store: s, cursor: store.Cursor{Table: "inventory_cursor", Name: o.Durable}}

@@ -201,7 +201,7 @@ func (t *tally) op(k key) *opTally {
 // operation; the other operations are counted by their sightings.
 func (t *tally) exchange(x *sallyport.Exchange) {
 	refused := x.Decision.Refused()
-	r := record{at: x.Time.UnixMicro(), micros: max(0, x.Duration.Microseconds()), status: x.Status, refused: refused, answered: answered(x.Status, x.Origin, refused),
+	r := record{at: micros(x.Time), micros: max(0, x.Duration.Microseconds()), status: x.Status, refused: refused, answered: answered(x.Status, x.Origin, refused),
 		tls: x.TLS, reqB: x.RequestBytes, respB: x.ResponseBytes, principal: x.Principal, newStatus: x.NewStatus}
 	name := clean(x.API)
 	a := t.apis[name]
@@ -272,7 +272,7 @@ func (t *tally) sighting(s *sallyport.Sighting) {
 		return
 	}
 	o := t.op(k)
-	r := record{at: s.Time.UnixMicro(), micros: max(0, s.Duration.Microseconds()), status: s.Status, refused: s.Refused, answered: answered(s.Status, s.Origin, s.Refused),
+	r := record{at: micros(s.Time), micros: max(0, s.Duration.Microseconds()), status: s.Status, refused: s.Refused, answered: answered(s.Status, s.Origin, s.Refused),
 		tls: s.TLS, reqB: s.RequestBytes, respB: s.ResponseBytes, principal: s.Principal}
 	o.see(&r)
 	o.reasons = s.Reasons
@@ -492,4 +492,13 @@ func timeOf(n int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(n).UTC()
+}
+
+// micros is t in microseconds; on the stream a time is a fraction of a second
+// that may be a hair less.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Round(time.Microsecond).UnixMicro()
 }
