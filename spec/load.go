@@ -36,7 +36,7 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 	if o.MaxProblems <= 0 {
 		o.MaxProblems = defaultMaxProblems
 	}
-	l := &loader{ctx: ctx, o: o, documents: map[string]*document{}, seen: map[string]bool{}}
+	l := &loader{ctx: ctx, o: o, documents: map[string]*document{}, failed: map[string]error{}, seen: map[string]bool{}}
 	defer l.close()
 	if len(sources) == 0 {
 		l.mistake(Position{File: "spec"}, "no source is given", "name a file, a folder or a URL")
@@ -91,6 +91,7 @@ type loader struct {
 	ctx       context.Context
 	o         Options
 	documents map[string]*document // by uri; nil = could not be read
+	failed    map[string]error     // why
 	homes     []*home
 	mistakes  []Mistake
 	notes     []Mistake
@@ -245,7 +246,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 // main reads a document that a source names.
 func (l *loader) main(uri, name string, h *home) *document {
 	d, err := l.read(uri, name, h)
-	if err != nil {
+	if err != nil && !errors.Is(err, errBroken) {
 		l.mistake(Position{File: name}, "document cannot be read: "+reason(err), hintFor(err))
 	}
 	return d
@@ -256,12 +257,17 @@ func (l *loader) main(uri, name string, h *home) *document {
 func (l *loader) read(uri, name string, h *home) (*document, error) {
 	if d, ok := l.documents[uri]; ok {
 		if d == nil {
-			return nil, errBroken
+			return nil, l.failed[uri]
 		}
 		return d, nil
 	}
-	l.documents[uri] = nil
-	if len(l.documents) > maxDocuments {
+	d, err := l.open(uri, name, h)
+	l.documents[uri], l.failed[uri] = d, err
+	return d, err
+}
+
+func (l *loader) open(uri, name string, h *home) (*document, error) {
+	if len(l.documents) >= maxDocuments {
 		return nil, fmt.Errorf("references lead to more than %d documents", maxDocuments)
 	}
 	u, err := url.Parse(uri)
@@ -487,7 +493,7 @@ func (l *loader) nearest(d *document, pointer string) string {
 		}
 	}
 	if best != "" && far <= 1+len(want)/3 {
-		return "did you mean " + pointer[:i+1] + best + "?"
+		return "did you mean #" + pointer[:i+1] + best + "?"
 	}
 	return fmt.Sprintf("%s has no such name there", d.name)
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -42,7 +43,7 @@ type docBuilder struct {
 	schemes  map[string]*source.Value
 	consumes []string
 	produces []string
-	steps    int // references followed, to end cycles
+	lost     bool // a parameter of the path could not be read: do not ask for it
 }
 
 func (b *setBuilder) document(d *document) {
@@ -62,7 +63,7 @@ func (b *setBuilder) document(d *document) {
 	db.c = schema.NewCompiler(schema.Options{Dialect: dialect, Formats: true, Load: func(uri string) (*source.Value, error) {
 		x, err := b.linked(d, uri)
 		if err != nil {
-			return nil, fmt.Errorf("%s", reason(err))
+			return nil, &unread{err}
 		}
 		return x.root, nil
 	}})
@@ -75,9 +76,29 @@ func (b *setBuilder) document(d *document) {
 		} else if f.URI == d.uri {
 			p.File = d.name
 		}
+		if f.Cause != nil {
+			var u *unread
+			if f.Hint = ""; errors.As(f.Cause, &u) {
+				f.Hint = hintFor(u.error)
+			}
+		}
+		if x := b.documents[f.Target]; x != nil {
+			if _, fragment, ok := strings.Cut(f.Ref, "#"); ok {
+				if hint := b.nearest(x, fragment); strings.HasPrefix(hint, "did you mean") {
+					f.Hint = hint
+				}
+			}
+		}
 		b.mistake(p, f.Message, f.Hint)
 	}
 }
+
+// unread says why a document was not read, without the path that an error of
+// the operating system repeats.
+type unread struct{ error }
+
+func (u *unread) Error() string { return reason(u.error) }
+func (u *unread) Unwrap() error { return u.error }
 
 func (b *docBuilder) detect() bool {
 	root := b.d.root
@@ -269,6 +290,7 @@ func (b *docBuilder) pathItem(key string, at Position, v *source.Value, d *docum
 		b.mistake(at, "path item must be an object", "")
 		return
 	}
+	b.lost = false
 	common := b.parameters(item.Get("parameters"), id)
 	if s := item.Get("servers"); s != nil {
 		bases = b.bases(s)
@@ -478,10 +500,12 @@ func (b *docBuilder) parameters(v *source.Value, d *document) (out []*param) {
 	for _, x := range v.Items {
 		px, pd := b.object(x, d, "parameter")
 		if px == nil {
+			b.lost = true
 			continue
 		}
 		p := b.parameter(px, pd)
 		if p == nil {
+			b.lost = b.lost || px.Get("in").String() == "path"
 			continue
 		}
 		if slices.ContainsFunc(out, func(q *param) bool { return q.name == p.name && q.in == p.in }) {

@@ -80,6 +80,9 @@ func (o *Operation) attach(b *docBuilder, params []*param, names []string, pos P
 			continue
 		}
 		k := slices.IndexFunc(params, func(p *param) bool { return p.in == sallyport.InPath && p.name == name })
+		if k < 0 && b.lost {
+			continue
+		}
 		if k < 0 {
 			b.mistake(pos, "path "+key+" holds {"+name+"}, which is not declared", "add a parameter with in: path, required: true")
 			continue

@@ -52,6 +52,9 @@ type Fault struct {
 	Line, Column int
 	Message      string
 	Hint         string
+	Ref          string // the reference that leads nowhere
+	Target       string // URI of the document that it leads into
+	Cause        error  // why that document cannot be read
 }
 
 // Faults is the error of compilation.
@@ -149,11 +152,31 @@ func Compile(data []byte, o Options) (*Schema, error) {
 }
 
 func (c *Compiler) fault(res *resource, v *source.Value, message, hint string) {
-	uri := ""
-	if res != nil {
-		uri = res.document
+	c.put(res, v, Fault{Message: message, Hint: hint})
+}
+
+// A refError is why a reference cannot be followed.
+type refError struct {
+	message, ref, target string
+	cause                error
+}
+
+func (e *refError) Error() string { return e.message }
+
+// lost faults a reference.
+func (c *Compiler) lost(res *resource, v *source.Value, err error, before, hint string) {
+	f := Fault{Message: before + err.Error(), Hint: hint}
+	var e *refError
+	if errors.As(err, &e) {
+		f.Ref, f.Target, f.Cause = e.ref, e.target, e.cause
 	}
-	f := Fault{URI: uri, Message: message, Hint: hint}
+	c.put(res, v, f)
+}
+
+func (c *Compiler) put(res *resource, v *source.Value, f Fault) {
+	if res != nil {
+		f.URI = res.document
+	}
 	if v != nil {
 		f.Line, f.Column = v.Line, v.Column
 	}
@@ -355,7 +378,8 @@ func (c *Compiler) resolve(res *resource, ref string) (*source.Value, *resource,
 	target := res
 	if uri != res.uri {
 		if target = c.document(uri); target == nil {
-			return nil, nil, fmt.Errorf("document of $ref %q cannot be read: %w", ref, c.missing[uri])
+			cause := c.missing[uri]
+			return nil, nil, &refError{message: fmt.Sprintf("document of $ref %q cannot be read: %s", ref, cause), ref: ref, cause: cause}
 		}
 	}
 	if f, err := url.PathUnescape(fragment); err == nil {
@@ -368,7 +392,7 @@ func (c *Compiler) resolve(res *resource, ref string) (*source.Value, *resource,
 		if v := target.anchors[fragment]; v != nil {
 			return v, target, nil
 		}
-		return nil, nil, fmt.Errorf("$ref %q leads to no anchor", ref)
+		return nil, nil, &refError{message: fmt.Sprintf("$ref %q leads to no anchor", ref), ref: ref}
 	}
 	// Walk the pointer and change resource where an identifier stands.
 	v := target.root
@@ -388,7 +412,7 @@ func (c *Compiler) resolve(res *resource, ref string) (*source.Value, *resource,
 			v = nil
 		}
 		if v == nil {
-			return nil, nil, fmt.Errorf("$ref %q leads nowhere", ref)
+			return nil, nil, &refError{message: fmt.Sprintf("$ref %q leads nowhere", ref), ref: ref, target: target.document}
 		}
 		if r := c.of[v]; r != nil {
 			target = r
@@ -510,7 +534,7 @@ func (c *Compiler) object(n *node, v *source.Value, res *resource) {
 			if res.dialect == OpenAPI20 {
 				hint = "a $ref to a schema looks like #/definitions/Name"
 			}
-			c.fault(res, ref, err.Error(), hint)
+			c.lost(res, ref, err, "", hint)
 			return
 		}
 		n.ref = c.compile(target, where)
@@ -549,7 +573,7 @@ func (c *Compiler) dynamicRef(n *node, v *source.Value, res *resource) {
 	c.dynamic = true
 	target, where, err := c.resolve(res, ref.Text)
 	if err != nil {
-		c.fault(res, ref, err.Error(), "")
+		c.lost(res, ref, err, "", "")
 		return
 	}
 	static := c.compile(target, where)
@@ -652,7 +676,7 @@ func (c *Compiler) discriminator(n *node, v *source.Value, res *resource) {
 			}
 			target, where, err := c.resolve(res, ref)
 			if err != nil {
-				c.fault(res, x.Value, "discriminator mapping: "+err.Error(), "name a schema, or #/components/schemas/Name")
+				c.lost(res, x.Value, err, "discriminator mapping: ", "name a schema, or #/components/schemas/Name")
 				continue
 			}
 			out.nodes[x.Key] = c.compile(target, where)
