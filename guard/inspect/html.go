@@ -387,7 +387,7 @@ func sink(w []byte) bool {
 func (j *judge) breakout(s []byte) {
 	spoken := 0 // words seen since the last sign of code
 	for i := 0; i < len(s); i++ {
-		if !isAlpha(s[i]) || i > 0 && (isWord(s[i-1]) || s[i-1] == '$' || s[i-1] == '.' || s[i-1] == '-') {
+		if !isAlpha(s[i]) || i > 0 && (isWord(s[i-1]) || s[i-1] == '$' || s[i-1] == '.') {
 			continue
 		}
 		w := ident(s[i:])
@@ -471,7 +471,7 @@ func (j *judge) breakout(s []byte) {
 	}
 	if n := bytes.Index(s, []byte("&{")); n >= 0 && bytes.Contains(s[n:], []byte("};")) {
 		j.add(clXSS, "xss.entity", 4)
-	} else if n >= 0 && j.kinds&bLess != 0 && j.kinds&(bQuote|bDouble) != 0 {
+	} else if n > 0 && s[n-1] == '=' && j.kinds&bLess != 0 && j.kinds&(bQuote|bDouble) != 0 {
 		j.add(clXSS, "xss.entity", 5)
 	}
 	if n := bytes.Index(s, []byte("onerror=")); n >= 0 && bytes.Contains(s[n:], []byte("throw")) {

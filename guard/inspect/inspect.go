@@ -11,6 +11,7 @@ package inspect
 
 import (
 	"bytes"
+	"math/bits"
 	"strings"
 	"unsafe"
 
@@ -89,6 +90,7 @@ type judge struct {
 	tmp     []byte
 	out     []byte
 	best    class
+	noisy   bool // the value looks like chance
 	program bool // the value declares itself a program
 }
 
@@ -115,10 +117,10 @@ type Scratch struct {
 func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
 	k := scan(v)
 	// Proof: names, numbers and codes spell nothing, unless they are base64.
-	if k&^plain == 0 && (len(v) < 12 || !perhapsBase64(v) && !spelled(v)) {
+	if k&^plain == 0 && (len(v) == 0 || v[0] != '_') && (len(v) < 12 || !perhapsBase64(v) && !spelled(v)) {
 		return Finding{}
 	}
-	if k&^(plain|bDot|bMild|bHigh) == 0 && k&bHigh == 0 && len(v) < 64 && harmlessToken(v) {
+	if k&^(plain|bDot|bMild) == 0 && k&(bDot|bMild) != 0 && len(v) < 64 && v[0] != '_' && harmlessToken(v) {
 		return Finding{}
 	}
 	f := e.auto.families(v)
@@ -256,6 +258,41 @@ func quad(v []byte) (x uint32, ok bool) {
 // scripted are the bytes of which code needs one.
 const scripted = bOpen | bTick | bEqual | bSquare | bCurly | bLess
 
+// apostrophes reports whether every single quote stands inside a word: what
+// follows it begins with a name, so no string could end there and a statement
+// go on.
+func apostrophes(v []byte) bool {
+	for i := 0; i < len(v); i++ {
+		n := bytes.IndexByte(v[i:], '\'')
+		if n < 0 {
+			return true
+		}
+		i += n
+		var buf [24]byte
+		e := i + 1
+		for e < len(v) && e-i-1 < len(buf) && (isAlnum(v[e]) || v[e] == '_') {
+			buf[e-i-1] = lower(v[e])
+			e++
+		}
+		if n := e - i - 1; n == 0 || n == len(buf) || !isAlpha(buf[0]) || sqlWords[string(buf[:n])] != (sqlWord{}) {
+			return false
+		}
+	}
+	return true
+}
+
+// begins reports whether the first word is a program's name and an option or
+// an address follows.
+func begins(v []byte) bool {
+	var buf [16]byte
+	n := 0
+	for n < len(v) && n < len(buf) && isAlnum(v[n]) {
+		buf[n] = lower(v[n])
+		n++
+	}
+	return n > 1 && n+2 < len(v) && v[n] == ' ' && kinds[v[n+1]]&(bDash|bDigit|bStar|bDot) != 0 && shellPrograms.has(buf[:n])
+}
+
 // commanded reports whether a separator of commands is followed by one.
 func commanded(v []byte) bool {
 	for i := 0; i < len(v); i++ {
@@ -296,11 +333,12 @@ func suspicious(f family, k uint32, v []byte) bool {
 		return true
 	case f&fSQL != 0:
 		return true
+	case f&fLogic != 0 && k&(plain|bSpace|bDot|bMild|bSemi|bQuote|bHigh) == k && apostrophes(v):
 	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0:
 		return true
 	case f&fScheme != 0, f&fHandler != 0 && k&bEqual != 0, f&fScript != 0 && k&scripted != 0:
 		return true
-	case f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus) != 0, f&fCommand != 0 && k&(bSemi|bLine) != 0 && commanded(v):
+	case f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus) != 0, f&fCommand != 0 && k&(bSemi|bLine) != 0 && (k&bSpace == 0 || commanded(v)), f&fCommand != 0 && k&bSpace != 0 && k&(bDash|bDot|bStar) != 0 && begins(v):
 		return true
 	}
 	return k&quotes != 0 && k&(bEqual|bHash|bSemi|bOpen|bPipe|bAmp) != 0
@@ -312,6 +350,7 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 	low, tmp, out := j.low, j.tmp, j.out
 	*j = judge{in: in, limit: maxSteps, low: low, tmp: tmp, out: out}
 	form := v
+	j.noisy = noise(k)
 	if isProgram(v, in) {
 		j.program = true
 	}
@@ -327,8 +366,11 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 		if j.opened > maxOpened {
 			break
 		}
-		next, did := decode(s.form[j.forms-1][:0], form)
-		s.form[j.forms-1] = next
+		next, did := s.form[j.forms-1][:0], 0
+		if decodable(form, k) {
+			next, did = decode(next, form)
+			s.form[j.forms-1] = next
+		}
 		if did == 0 {
 			if next, did = e.other(s.form[j.forms-1][:0], form, k, j); did == 0 {
 				break
@@ -401,8 +443,8 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	if f&fSQL != 0 || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
 		j.sql(v)
 	}
-	if f|family(k&(bLess|bTick|bPipe|bSemi|bAmp|bOpen|bCurly|bLine|bDouble|bQuote)) == 0 {
-		return
+	if f&^(fSQL|fLogic|fScript|fCommand|fHandler) == 0 && k&(scripted|bPipe|bAmp|bSlash|bDollar|bPlus|bCtl|bStar) == 0 && (f&fCommand == 0 || v[0] != '"' && v[0] != '\'' && (k&(bSemi|bLine) == 0 || k&bSpace != 0 && !commanded(v)) && !begins(v)) {
+		return // nothing but SQL could be spelled
 	}
 	if cap(j.low) < len(v) {
 		j.low = make([]byte, 0, len(v)+len(v)/4+64)
@@ -420,7 +462,7 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	if f&fScheme != 0 || f&fHandler != 0 && k&bEqual != 0 || f&fScript != 0 && k&scripted != 0 {
 		j.script(low)
 	}
-	if f&fShell != 0 || f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus|bSemi|bLine|bTick|bQuote|bDouble) != 0 || k&bDollar != 0 && k&bOpen != 0 {
+	if f&fShell != 0 || f&fCommand != 0 && (k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus|bTick) != 0 || k&(bSemi|bLine) != 0 && (k&bSpace == 0 || commanded(v)) || v[0] == '"' || v[0] == '\'' || k&(bDash|bDot|bStar) != 0 && begins(v)) || k&bDollar != 0 && k&bOpen != 0 {
 		j.shell(low)
 	}
 	if f&(fDots|fFile) != 0 || k&bCtl != 0 {
@@ -474,7 +516,17 @@ func (j *judge) verdict() (class, bool) {
 		}
 	}
 	j.best = best
+	if s := &j.sign[best]; s.score < Threshold+2 && (best == clSQL || best == clCmd || best == clLDAP || s.rule == "xss.entity" || s.rule == "code.php") && j.noisy {
+		s.score = min(s.score, ambiguous-1)
+	}
 	return best, j.sign[best].score >= Threshold
+}
+
+// noise reports whether a value has no space and so many kinds of marks that a
+// generator of passwords may have made it: one sign alone is chance then, and
+// second opinions would be chance too.
+func noise(k uint32) bool {
+	return k&(bSpace|bLine|bCtl) == 0 && bits.OnesCount32(k&^(plain|bHigh|bDot)) >= 8
 }
 
 func (j *judge) finding(c class) Finding {

@@ -39,7 +39,7 @@ var literals = map[family][]string{
 	fScript: {"javascript", "vbscript", "livescript", "expression", "alert", "confirm", "prompt", "eval", "document.", "window.", "settimeout", "setinterval", "function", "fromcharcode",
 		"cookie", "location", "onerror", "onload", "onfocus", "onmouse", "onclick", "script", "behavior", "binding", "@import", "url(", "constructor", "=>", "innerhtml", "import(", "fetch(",
 		"xmlhttprequest", "this[", "self[", "top[", "parent[", "window[", "location=", "name=", "srcdoc", "&{", "atob", "console.", "print(", "throw", "import'", "import\""},
-	fShell: {"$(", "${ifs", "$ifs", "/bin/", "cmd.exe", "cmd ", "powershell", "wget", "curl", "bash", "uname", "whoami", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc ", "telnet",
+	fShell: {"/?", "$(", "${ifs", "$ifs", "/bin/", "cmd.exe", "cmd ", "powershell", "wget", "curl", "bash", "uname", "whoami", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc ", "telnet",
 		"perl", "python", "ruby", "system", "passthru", "popen", "shell_exec", "proc_open", "tasklist", "net user", "reg query", "systeminfo", "certutil", "bitsadmin", "mshta", "rundll32", "regsvr32", "/dev/tcp", "2>&1", "/dev/null",
 		"sudo", "useradd", "passwd", "crontab", "base64 ", "xxd", "mkfifo", "socat", "/sbin/", "traceroute", "tracert", "dig ", "busybox", "xterm", "nohup", "killall", "%comspec%", "%systemroot%", "%programfiles", "wmic", "cscript", "wscript"},
 	fCommand: {"cat", "id", "ls", "ping", "sleep", "echo", "dir", "type", "rm", "cp", "mv", "ps", "env", "set", "pwd", "who", "find", "head", "tail", "more", "less", "sort", "cut", "sh", "kill", "date", "host",

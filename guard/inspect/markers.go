@@ -259,13 +259,17 @@ func (j *judge) url(s []byte) {
 		if at := bytes.LastIndexByte(host, '@'); at >= 0 {
 			host = host[at+1:]
 		}
-		if len(host) > 0 && host[0] != '[' {
+		if len(host) > 0 && host[0] == '[' {
+			if c := bytes.IndexByte(host, ']'); c >= 0 {
+				host = host[:c+1]
+			}
+		} else if len(host) > 0 {
 			if c := bytes.IndexByte(host, ':'); c >= 0 {
 				host = host[:c]
 			}
 		}
 		host = bytes.TrimRight(host, ".")
-		if w := inner(host); w > 0 {
+		if w := inner(host); w > 0 && (i == 2 || s[i-3] == ':') {
 			if n > 0 && w > 4 && bytes.IndexByte(s, ' ') >= 0 && bytes.IndexByte(s, ' ') < i {
 				w = 4
 			}

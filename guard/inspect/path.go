@@ -84,6 +84,7 @@ func (j *judge) path(v []byte) {
 			odd++
 		}
 	}
+	fuzzy := 0
 	// Segments of nothing but two or three marks stand for dots in spellings
 	// that some step on the way turns into them.
 	for i := 0; i < len(s); i++ {
@@ -101,7 +102,7 @@ func (j *judge) path(v []byte) {
 				}
 			}
 			if only && marks > 0 {
-				odd++
+				fuzzy++
 			}
 		}
 		i += n
@@ -109,13 +110,16 @@ func (j *judge) path(v []byte) {
 	secret := false
 	at := -1
 	for _, p := range pathSecrets {
-		if n := bytes.Index(s, p); n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd > 0 || dots > 3) {
+		if n := bytes.Index(s, p); n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd+fuzzy > 0 || dots > 3) {
 			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && climbs == 0 {
 				continue
 			}
 			secret, at = true, n
 			break
 		}
+	}
+	if fuzzy > 1 || fuzzy == 1 && secret {
+		odd += fuzzy
 	}
 	switch {
 	case climbs+odd >= 1 && secret, climbs+odd >= 3:

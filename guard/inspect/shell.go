@@ -137,7 +137,7 @@ func (j *judge) command(s []byte, k int, sep byte) {
 		case c == '$' && n > 0 && k+1 < len(s) && (s[k+1] == '@' || s[k+1] == '*' || isDigit(s[k+1])):
 			broken++
 			k++
-		case (c == '?' || c == '*') && path && n > 0:
+		case (c == '?' || c == '*' || c == '[' || c == ']') && path:
 			wild++
 			buf[n] = c
 			n++
@@ -156,7 +156,7 @@ done:
 	}
 	name = bytes.TrimSuffix(name, []byte(".exe"))
 	known := shellPrograms.has(name)
-	if !known && wild > 0 && sep != 0 && path && bytes.Contains(s[from:k], []byte("/bin/")) {
+	if !known && sep != 0 && path && (wild > 0 && bytes.Contains(s[from:k], []byte("/bin/")) || bytes.Count(s[from:k], []byte("?")) > 2) {
 		j.add(clCmd, "cmdi.glob", 5)
 		return
 	}
@@ -199,7 +199,7 @@ done:
 	case sep == 0:
 		switch {
 		case !argued:
-			if end && len(args) > 0 && args[0] != '#' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
+			if end && len(name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
 				j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
 			}
 		case j.sensitive(args):
@@ -228,9 +228,9 @@ done:
 	case end:
 		glued := from > 0 && !isSpace(s[from-1])
 		switch {
-		case sep == '\n' || sep == '\r':
+		case sep == '\n' || sep == '\r', len(name) == 1:
 			j.add(clCmd, "cmdi.command", 2)
-		case glued && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
+		case glued && len(name) > 1 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
 			j.add(clCmd, "cmdi.command", 5) // "a;id", "|id|"
 		case sep == '(':
 			j.add(clCmd, "cmdi.command", 5)

@@ -1,5 +1,7 @@
 package inspect
 
+import "bytes"
+
 // The SQL recogniser asks one question: if this value were pasted into a
 // statement, bare, or between quotes, would what follows the break-out go on as
 // SQL and change what the statement means? It reads tokens only as long as they
@@ -377,6 +379,8 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		operand   = quote != 0 // an operand is complete
 		left      = oNone
 		comparing bool
+		closed    bool // a comment or an open string takes care of what follows the value
+		cmp       byte // the comparison's first byte
 		closes    int
 		depth     int
 		logic     int
@@ -414,6 +418,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			lit := func(o int) bool { return o == oNumber || o == oString || o == oNull }
 			switch {
 			case maths && quote == 0:
+			case logic == 0 && !clause && (cmp == '<' || cmp == '>'):
 			case lit(left) && lit(right) && (logic > 0 || quote != 0 || clause):
 				if !compared {
 					add(5, "sqli.tautology")
@@ -487,7 +492,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				// The quote, and nothing but a comment after it.
 				switch empty := emptyComment(v[t.start:t.end]); {
 				case rest < len(v):
-				case empty:
+				case empty && quote != '`':
 					add(5, "sqli.comment")
 				default:
 					add(2, "sqli.comment")
@@ -498,7 +503,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				add(2, "sqli.comment")
 			}
 			if rest >= len(v) {
-				ended = true
+				ended, closed = true, true
 			}
 		case tOpen:
 			if operand && last.kind != tFill && (lastKind != oWord || quote != 0 && first) && last.kind != tCompare && last.kind != tUnion && last.kind != tLogic {
@@ -528,6 +533,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			}
 			if t.open && quote != 0 && t.code == quote {
 				// The statement's own closing quote ends this string.
+				closed = true
 				if logic > 0 || comparing || last.kind == tOp && last.code != ',' {
 					add(2, "sqli.quote")
 				}
@@ -601,6 +607,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			if quote == 0 && logic == 0 && started == 0 && opener != tWord && !first {
 				maths = true
 			}
+			cmp = t.code
 			comparing, operand = true, false
 			if t.word == "is" || t.word == "in" || t.word == "between" {
 				left = lastKind
@@ -843,6 +850,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			score += 2
 		}
 	}
+	if compared && logic == 0 && !clause && (broke || quote != 0 && !closed) {
+		score -= 3 // a comparison right behind a quote, which led nowhere
+	}
 	if broke && score < 5 {
 		// What did not go on as SQL is text that began like SQL.
 		score = min(score, 2)
@@ -902,7 +912,7 @@ func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
 	u := l.next()
 	if t.call != 0 {
 		l.i = save
-		if t.word == "if" || t.call >= callUseful {
+		if t.call >= callUseful {
 			return 3, "sqli.function"
 		}
 		return 1, "sqli.statement"
@@ -921,7 +931,9 @@ func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
 				if x := l.next(); x.kind == tWord && x.call == 0 && u.word != "function" { // "drop table reservations today"
 					return 2, "sqli.statement"
 				} else if x.kind != tEnd {
-					l.i = x.start
+					if l.i = x.start; x.kind == tClause || x.kind == tFill || x.kind == tLogic {
+						return 2, "sqli.statement"
+					}
 				}
 				return 4, "sqli.statement"
 			}
@@ -1038,9 +1050,11 @@ func (j *judge) sql(v []byte) {
 			most = 2
 		}
 		for i := 0; i < len(v) && starts < most; i++ {
-			if v[i] != q {
-				continue
+			n := bytes.IndexByte(v[i:], q)
+			if n < 0 {
+				break
 			}
+			i += n
 			starts++
 			if score, rule := j.sqlInject(v, i+1, q); score > 0 {
 				j.add(clSQL, rule, score)
