@@ -16,7 +16,6 @@ func (s *Session) expectBody() Step {
 	s.contentType = first(s.r.Header, "Content-Type")
 	if s.r.Upgrade {
 		s.miss("messages after the upgrade: they are passed through")
-		return s.proceed(BodyStream, 0)
 	}
 	if s.r.ContentLength == 0 {
 		if s.on(validate) && s.op.spec != nil {
@@ -35,19 +34,29 @@ func (s *Session) expectBody() Step {
 		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
 		return s.proceed(BodyStream, 0)
 	}
-	if hasPrefixFold(s.contentType, "application/grpc") {
+	kind := s.op.spec.Body(s.contentType)
+	declared := s.op.spec != nil && kind != spec.None && kind != spec.Undeclared
+	if (declared || s.op.spec == nil) && hasPrefixFold(s.contentType, "application/grpc") {
 		s.miss("body: a stream of gRPC messages")
 		return s.proceed(BodyStream, 0)
 	}
-	kind := s.op.spec.Body(s.contentType)
-	if kind == spec.None || kind == spec.Undeclared {
-		// Nobody declared it; it is read as what it says it is.
+	if !declared {
 		if s.op.spec != nil {
 			s.miss("body: its media type is not declared, so no schema was applied")
 		}
-		kind = (*spec.Operation)(nil).Body(s.contentType)
+		// Nobody declared it: it is read as what it says it is, and whole when it
+		// fits, for what it says may be meant to keep it from being read.
+		fits := s.r.ContentLength > 0 && s.r.ContentLength <= s.api.bounds.Body
+		if by := (*spec.Operation)(nil).Body(s.contentType); by != spec.Binary || fits {
+			kind = by
+		} else {
+			if kind == spec.Undeclared && s.on(validate) {
+				s.fault(validate, refusedMediaType, "body.media-type", sallyport.Place{In: sallyport.InBody}, "", "media type is not declared")
+			}
+			kind, declared = spec.Binary, true
+		}
 	}
-	if kind == spec.Binary {
+	if kind == spec.Binary && declared {
 		s.miss("body: binary, only its beginning was looked at")
 		return s.proceed(BodySample, s.api.bounds.Sample)
 	}
@@ -118,7 +127,7 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 		case len(s.check.Params) > params:
 			s.inspectParams(s.check.Params[params:])
 		default:
-			s.inspectText(b)
+			s.inspectUnread(b)
 		}
 	}
 	return s.proceed(BodyNone, 0)

@@ -1,6 +1,9 @@
 package guard
 
 import (
+	"bytes"
+	"unicode/utf8"
+
 	sallyport "sallyport.dev"
 	"sallyport.dev/guard/inspect"
 	"sallyport.dev/spec"
@@ -75,6 +78,25 @@ func scratch(b []byte, n int) []byte {
 		return make([]byte, 0, max(n, 512))
 	}
 	return b[:0]
+}
+
+// inspectUnread looks at a body that nothing has taken apart. What looks like
+// JSON is read as JSON, whatever its media type says; of what is no text, the
+// beginning is looked at.
+func (s *Session) inspectUnread(b []byte) {
+	if t := bytes.TrimLeft(b, " \t\r\n"); len(t) > 0 && (t[0] == '{' || t[0] == '[') {
+		(*spec.Operation)(nil).CheckBody(&s.check, "application/json", b)
+		s.seen = len(s.check.Problems)
+		if s.check.HasDoc {
+			s.inspectDoc()
+			return
+		}
+	}
+	if int64(len(b)) > s.api.bounds.Sample && !utf8.Valid(b) {
+		s.miss("body: binary, only its beginning was looked at")
+		b = b[:s.api.bounds.Sample]
+	}
+	s.inspectText(b)
 }
 
 func (s *Session) inspectText(b []byte) {

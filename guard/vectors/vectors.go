@@ -83,6 +83,7 @@ type Request struct {
 	Bearer  *Token      `yaml:"bearer"`
 	Repeat  int         `yaml:"repeat"` // send it so many times; the last one counts
 	Chunked bool        `yaml:"chunked"`
+	Upgrade bool        `yaml:"upgrade"`
 }
 
 // A Token is what a bearer token says; what is left out is as it should be.
@@ -205,7 +206,7 @@ func (r *Request) Head(id string) (*guard.Request, []byte) {
 		ID: id, Door: "vectors", Method: or(r.Method, http.MethodGet), Host: or(r.Host, "api.example.test"), Path: target, RawQuery: query,
 		Proto: "HTTP/1.1", Header: header(r.Header), Client: netip.MustParseAddr(or(r.Client, "192.0.2.7")), ContentLength: int64(len(body)),
 	}
-	out.Peer = out.Client
+	out.Peer, out.Upgrade = out.Client, r.Upgrade
 	if r.Bearer != nil {
 		out.Header.Set("Authorization", "Bearer "+r.Bearer.sign())
 	}
