@@ -50,6 +50,10 @@ func newConn(s *Server, ctx context.Context, nc net.Conn) *conn {
 	c.ctx.base = ctx
 	c.proto = (&http.Request{RemoteAddr: nc.RemoteAddr().String(), ProtoMajor: 1, Body: http.NoBody}).WithContext(&c.ctx)
 	c.w.c = c
+	c.w.batch = batchTLS
+	if _, plain := nc.(*net.TCPConn); plain {
+		c.w.batch = batchBytes
+	}
 	c.w.header = make(http.Header, 16)
 	return c
 }

@@ -190,12 +190,50 @@ func benchRequests() map[string]string {
 	}
 }
 
+// bytesRelay is the floor: it moves what comes in, unread, over an upstream
+// connection of its own, with the system calls that any relay needs.
+func bytesRelay(t testing.TB, up string) string {
+	l := listen(t)
+	var all sync.WaitGroup
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			u, err := net.Dial("tcp", up)
+			if err != nil {
+				c.Close()
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				defer u.Close()
+				buf := make([]byte, 8<<10)
+				for from, to := c, u; ; from, to = to, from {
+					n, err := from.Read(buf)
+					if err != nil {
+						return
+					}
+					if _, err := to.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
 // BenchmarkRelay measures one request through a relay, client and upstream
-// included, beside httputil.ReverseProxy on net/http and the bare upstream.
+// included, beside the bare upstream, a relay that only moves bytes, and
+// httputil.ReverseProxy on net/http.
 func BenchmarkRelay(b *testing.B) {
 	for _, method := range []string{"GET", "POST"} {
 		request := benchRequests()[method]
 		b.Run(method+"/direct", func(b *testing.B) { rawBench(b, origin(b), request) })
+		b.Run(method+"/bytes", func(b *testing.B) { rawBench(b, bytesRelay(b, origin(b)), request) })
 		b.Run(method+"/http1", func(b *testing.B) {
 			tr := &http1.Transport{}
 			b.Cleanup(tr.CloseIdleConnections)

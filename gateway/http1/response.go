@@ -15,7 +15,9 @@ import (
 
 const (
 	holdBytes  = 4 << 10   // of a body of unknown length, held back to learn its length
-	batchBytes = 32 << 10  // written at once
+	batchBytes = 8 << 10   // gathered before they are written; more goes out beside it, uncopied
+	batchTLS   = 16 << 10  // the same where every write makes a record
+	copyBytes  = 32 << 10  // moved at once
 	pieceBytes = 256 << 10 // written under one deadline
 )
 
@@ -23,10 +25,11 @@ var errNotContinued = errors.New("the answer began before the body was asked for
 
 // A response is the http.ResponseWriter of one connection's requests, one
 // after the other. Head and body gather in out and leave in one write when
-// the answer is complete, is flushed, or grows beyond batchBytes.
+// the answer is complete, is flushed, or grows beyond a batch.
 type response struct {
 	c      *conn
 	header http.Header
+	batch  int
 
 	status    int
 	committed bool  // the head is in out, or sent
@@ -64,7 +67,7 @@ func (w *response) reset() {
 	} else {
 		clear(w.header)
 	}
-	if cap(w.out) > 2*batchBytes {
+	if cap(w.out) > 2*batchTLS {
 		w.out = nil
 	}
 	w.status, w.committed, w.length, w.written = 0, false, -1, 0
@@ -199,7 +202,7 @@ func (w *response) writable(n int64) error {
 	return nil
 }
 
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, batchBytes); return &b }}
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBytes); return &b }}
 
 // ReadFrom implements io.ReaderFrom; what is read is written through, not flushed.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
@@ -236,7 +239,11 @@ func (w *response) WriteAnswer(status int, h http.Header, body []byte) error {
 	w.status = status
 	w.whole = true
 	w.written = int64(len(body))
-	w.commitLength(h, w.written)
+	length := w.written
+	if length == 0 && (w.c.req.Method == http.MethodHead || status == http.StatusNotModified) {
+		length = statedLength(h) // of the body that there would be
+	}
+	w.commitLength(h, length)
 	if w.err == nil && !w.bodyless {
 		w.content(body)
 	}
@@ -308,12 +315,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // commit fixes the head. final says that held is the whole body.
 func (w *response) commit(h http.Header, final bool) {
-	length := int64(-1)
-	if vs := h["Content-Length"]; len(vs) > 0 {
-		if n, ok := decimal(vs[0]); ok {
-			length = n
-		}
-	}
+	length := statedLength(h)
 	for _, v := range h["Trailer"] {
 		for name := range splitList(v) {
 			if name = http.CanonicalHeaderKey(name); isToken(name) && !forbiddenTrailer(name) {
@@ -407,6 +409,16 @@ func (w *response) commitLength(h http.Header, length int64) {
 	}
 }
 
+// statedLength is the Content-Length in h, or -1.
+func statedLength(h http.Header) int64 {
+	if vs := h["Content-Length"]; len(vs) > 0 {
+		if n, ok := decimal(vs[0]); ok {
+			return n
+		}
+	}
+	return -1
+}
+
 func announces(names []string, name string) bool {
 	for _, n := range names {
 		if n == name {
@@ -433,7 +445,7 @@ func (w *response) content(p []byte) {
 	if w.chunked {
 		w.out = append(strconv.AppendInt(w.out, int64(len(p)), 16), "\r\n"...)
 	}
-	if len(w.out)+len(p) <= batchBytes {
+	if len(w.out)+len(p) <= w.batch {
 		w.out = append(w.out, p...)
 	} else {
 		w.flush(p)

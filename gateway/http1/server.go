@@ -88,8 +88,9 @@ func (r *Refusal) Error() string { return r.Rule + ": " + r.Detail }
 
 // An Answerer is what this package's ResponseWriter offers besides: a whole
 // answer in one call and, as a rule, one write. h stands for the writer's own
-// header and is neither kept nor changed; body is not kept. Nothing may have
-// been written before, and nothing is afterwards.
+// header and is neither kept nor changed; body is not kept. Its length becomes
+// the Content-Length, but for an empty body to HEAD or with 304, where h's
+// stands. Nothing may have been written before, and nothing is afterwards.
 type Answerer interface {
 	WriteAnswer(status int, h http.Header, body []byte) error
 }

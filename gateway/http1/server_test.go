@@ -524,6 +524,9 @@ func TestAnswers(t *testing.T) {
 				t.Error("wrote behind a whole answer")
 			}
 		}, []string{"HTTP/1.1 418 I'm a teapot\r\n", "X: 1\r\nX: 2\r\n", "Content-Length: 5\r\n", "\r\n\r\nhello"}, []string{"more", "99", "Connection"}},
+		{"whole answer to HEAD", "HEAD / HTTP/1.1\r\n" + h + "\r\n", func(w http.ResponseWriter, r *http.Request) {
+			w.(http1.Answerer).WriteAnswer(200, http.Header{"Content-Length": {"99"}}, nil)
+		}, []string{"Content-Length: 99\r\n"}, []string{"Content-Length: 0"}},
 		{"a panic is 500", get, func(w http.ResponseWriter, r *http.Request) { panic("x") }, []string{"HTTP/1.1 500 ", "Connection: close"}, nil},
 		{"an aborted answer has no end", get, func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "hello")
@@ -920,7 +923,8 @@ func TestTLS(t *testing.T) {
 	l := tls.NewListener(listen(t), serverTLS(t))
 	served := make(chan struct{})
 	go func() { s.Serve(context.Background(), l); close(served) }()
-	tr := &http1.Transport{TLS: clientTLS(t)}
+	opened := 0
+	tr := &http1.Transport{TLS: clientTLS(t), Opened: func(context.Context, string, net.Conn) error { opened++; return nil }}
 	for range 3 {
 		res, err := (&http.Client{Transport: tr}).Get("https://" + l.Addr().String() + "/")
 		if err != nil {
@@ -929,6 +933,9 @@ func TestTLS(t *testing.T) {
 		if b, _ := io.ReadAll(res.Body); string(b) != "true" {
 			t.Fatalf("%q", b)
 		}
+	}
+	if opened != 1 {
+		t.Errorf("%d connections for three requests", opened)
 	}
 	if answer := talk(t, l.Addr().String(), "GET / HTTP/1.1\r\n"+h+"\r\n"); statusOf(answer) != 400 {
 		t.Errorf("plain on TLS: %q", answer)

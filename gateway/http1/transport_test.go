@@ -523,7 +523,10 @@ func TestCancel(t *testing.T) {
 		}
 	})
 	t.Run("bound of time", func(t *testing.T) {
-		up := scripted(t, func(c net.Conn, _ int, _ string) bool { io.WriteString(c, ok+"Content-Length: 9\r\n\r\nhel"); return true })
+		up := scripted(t, func(c net.Conn, _ int, _ string) bool {
+			io.WriteString(c, ok+"Content-Length: 9\r\n\r\nhel")
+			return true
+		})
 		tr := &http1.Transport{AnswerTimeout: 10 * time.Second, BodyTimeout: 30 * time.Millisecond}
 		var res http1.Response
 		if err := tr.Do(t.Context(), &res, &http1.Request{Addr: up.addr, Method: "GET", Target: "/"}); err != nil {
@@ -628,7 +631,10 @@ func TestPoolBounds(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
-	up := scripted(t, func(c net.Conn, n int, head string) bool { io.WriteString(c, ok+"Content-Length: 0\r\n\r\n"); return true })
+	up := scripted(t, func(c net.Conn, n int, head string) bool {
+		io.WriteString(c, ok+"Content-Length: 0\r\n\r\n")
+		return true
+	})
 	closed := make(chan bool, 1)
 	tr := &http1.Transport{IdleTimeout: 20 * time.Millisecond, Opened: func(context.Context, string, net.Conn) error { return nil }, Closed: func(string, net.Conn) { closed <- true }}
 	var res http1.Response
