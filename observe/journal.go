@@ -133,7 +133,7 @@ func rowOf(x *sallyport.Exchange) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	r := row{ID: x.ID, At: x.Time.UnixMicro(), API: x.API, Operation: operationOf(x), Action: string(actionOf(x)), Principal: x.Principal.String(),
+	r := row{ID: x.ID, At: x.Time.Round(time.Microsecond).UnixMicro(), API: x.API, Operation: operationOf(x), Action: string(actionOf(x)), Principal: x.Principal.String(),
 		Status: x.Status, Size: len(event), Event: event}
 	if x.Client.IsValid() {
 		r.Client = x.Client.Unmap().String()
@@ -269,15 +269,19 @@ func (j *Journal) List(ctx context.Context, f Filter) (Page, error) {
 	}
 	limit := f.Limit
 	var events [][]byte
-	q := j.store.Reader().NewSelect().Model((*row)(nil)).Column("event").OrderExpr("id DESC").Limit(limit + 1)
+	q := j.store.Reader().NewSelect().Model((*row)(nil)).Column("event").OrderExpr("id DESC").Limit(int64(limit) + 1)
 	if err := f.where(q).Scan(ctx, &events); err != nil {
 		return Page{}, fmt.Errorf("list decisions: %w", err)
 	}
 	found := j.ring.list(&f, limit+1)
-	for _, event := range events {
+	horizon := "" // the table was read down to here and has more
+	for i, event := range events {
 		x, err := decode(event)
 		if err != nil {
 			return Page{}, err
+		}
+		if i == limit {
+			horizon = x.ID
 		}
 		if f.match(x) {
 			found = append(found, x)
@@ -285,17 +289,16 @@ func (j *Journal) List(ctx context.Context, f Filter) (Page, error) {
 	}
 	slices.SortFunc(found, func(a, b *sallyport.Exchange) int { return strings.Compare(b.ID, a.ID) })
 	found = slices.CompactFunc(found, func(a, b *sallyport.Exchange) bool { return a.ID == b.ID })
-	p := Page{Exchanges: []sallyport.Exchange{}}
+	p := Page{Exchanges: []sallyport.Exchange{}, Next: horizon}
 	for i, x := range found {
 		if i == limit {
+			p.Next = p.Exchanges[i-1].ID
+			break
+		}
+		if x.ID < horizon {
 			break
 		}
 		p.Exchanges = append(p.Exchanges, *x)
-	}
-	if len(found) > limit || len(events) > limit {
-		if n := len(p.Exchanges); n > 0 {
-			p.Next = p.Exchanges[n-1].ID
-		}
 	}
 	return p, nil
 }

@@ -14,7 +14,7 @@ CREATE TABLE decision (
 	size      INTEGER NOT NULL,
 	event     BYTEA NOT NULL   -- the exchange as an event of one
 );
-CREATE INDEX decision_at ON decision (at);
+CREATE INDEX decision_at ON decision (at, size); -- both for removing the oldest
 CREATE INDEX decision_api ON decision (api, id);
 CREATE INDEX decision_principal ON decision (principal, id);
 CREATE INDEX decision_client ON decision (client, id);

@@ -13,8 +13,8 @@ CREATE TABLE decision (
 	plain     INTEGER NOT NULL, -- 1: an allow without reasons
 	size      INTEGER NOT NULL,
 	event     BLOB NOT NULL    -- the exchange as an event of one
-) WITHOUT ROWID;
-CREATE INDEX decision_at ON decision (at);
+);
+CREATE INDEX decision_at ON decision (at, size); -- both for removing the oldest
 CREATE INDEX decision_api ON decision (api, id);
 CREATE INDEX decision_principal ON decision (principal, id);
 CREATE INDEX decision_client ON decision (client, id);
