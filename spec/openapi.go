@@ -733,6 +733,10 @@ func (b *docBuilder) mediaTypes(c *source.Value, d *document) (out []*media) {
 		}
 		name, _, _ := strings.Cut(m.Key, ";")
 		t := &media{name: strings.ToLower(strings.TrimSpace(name)), kind: kindOf(m.Key)}
+		if t.name == "" {
+			b.note(Position{File: d.name, Line: m.Line, Column: m.Column}, "media type is empty: it is left out", "such as application/json")
+			continue
+		}
 		if !strings.Contains(t.name, "/") {
 			b.mistake(Position{File: d.name, Line: m.Line, Column: m.Column}, fmt.Sprintf("%q is no media type", m.Key), "such as application/json")
 		}
