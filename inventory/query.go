@@ -15,6 +15,7 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch"
 
 	"sallyport.dev"
+	"sallyport.dev/store"
 )
 
 func latency(s *ddsketch.DDSketch) Latency {
@@ -107,7 +108,7 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 		return nil, err
 	}
 	unused := map[string]int{}
-	if err := v.read(ctx, "APIs", "SELECT api, declared, tier, COUNT(*) FROM inventory_operation GROUP BY api, declared, tier", nil, func(rows *sql.Rows) error {
+	if err := v.read(ctx, "APIs", "SELECT api, declared, tier, COUNT(*) FROM inventory_operation GROUP BY declared, tier, api", nil, func(rows *sql.Rows) error {
 		var name string
 		var declared, n int
 		var tier Tier
@@ -336,13 +337,19 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 	if byNumber {
 		by = column + " " + order + ", id " + order
 	}
+	// SQLite prefers the equal api to the order; where the API is large, walking
+	// the order and skipping others is far cheaper than sorting.
+	table := "inventory_operation"
+	if byNumber && f.API != "" && v.store.Dialect() == store.SQLite && v.large(ctx, f.API) {
+		table += " INDEXED BY " + map[string]string{"last_seen": "inventory_operation_last", "first_seen": "inventory_operation_first", "requests": "inventory_operation_requests", "errors": "inventory_operation_errors", "p95": "inventory_operation_p95"}[column]
+	}
 	sortValue := "0"
 	if byNumber {
 		sortValue = column
 	}
 	var page Page
 	var values []int64
-	err := v.read(ctx, "operations", "SELECT "+rowColumns+", "+sortValue+" FROM inventory_operation WHERE "+strings.Join(where, " AND ")+" ORDER BY "+by+" LIMIT "+strconv.Itoa(f.Limit+1), args, func(rows *sql.Rows) error {
+	err := v.read(ctx, "operations", "SELECT "+rowColumns+", "+sortValue+" FROM "+table+" WHERE "+strings.Join(where, " AND ")+" ORDER BY "+by+" LIMIT "+strconv.Itoa(f.Limit+1), args, func(rows *sql.Rows) error {
 		var r Row
 		var p95, value int64
 		err := scanRow(rows, &r, &p95, &value)
@@ -368,6 +375,21 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 		page.Next = base64.RawURLEncoding.EncodeToString(b)
 	}
 	return page, nil
+}
+
+// large reports whether an API has so many operations that sorting them takes
+// longer than a reader wants to wait.
+func (v *Inventory) large(ctx context.Context, name string) bool {
+	apis, err := v.APIs(ctx)
+	if err != nil {
+		return false // the list itself will say so
+	}
+	for _, a := range apis {
+		if a.Name == name {
+			return a.Operations+a.Probed > 5000
+		}
+	}
+	return false
 }
 
 // Operation gives everything about one operation; key is as of

@@ -199,8 +199,8 @@ func (t *tally) op(k key) *opTally {
 
 // exchange counts x for its API and, when a specification declares it, for its
 // operation; the other operations are counted by their sightings.
-func (t *tally) exchange(x *sallyport.Exchange) {
-	refused := x.Decision.Refused()
+func (t *tally) exchange(x *exchange) {
+	refused := x.Decision.refused()
 	r := record{at: micros(x.Time), micros: max(0, x.Duration.Microseconds()), status: x.Status, refused: refused, answered: answered(x.Status, x.Origin, refused),
 		tls: x.TLS, reqB: x.RequestBytes, respB: x.ResponseBytes, principal: x.Principal, newStatus: x.NewStatus}
 	name := clean(x.API)

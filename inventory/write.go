@@ -119,9 +119,9 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 		return nil
 	}
 	begin := time.Now()
-	events := make([]sallyport.Event, len(messages))
+	events := make([]event, len(messages))
 	for i := range messages {
-		if err := events[i].UnmarshalBinary(messages[i].Data); err != nil {
+		if err := events[i].read(messages[i].Data); err != nil {
 			v.o.Logger.Error("event is unreadable, skipped", "sequence", messages[i].Seq, "err", err)
 		}
 	}
@@ -149,7 +149,7 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 }
 
 // apply writes one batch; a nil tally means that all of it was counted before.
-func (v *Inventory) apply(ctx context.Context, messages []store.Message, events []sallyport.Event) (*tally, []Change, error) {
+func (v *Inventory) apply(ctx context.Context, messages []store.Message, events []event) (*tally, []Change, error) {
 	tx, err := v.store.DB().BeginTx(ctx, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("begin: %w", err)

@@ -84,7 +84,7 @@ CREATE INDEX inventory_operation_first ON inventory_operation (first_seen, id);
 CREATE INDEX inventory_operation_requests ON inventory_operation (requests, id);
 CREATE INDEX inventory_operation_errors ON inventory_operation (errors, id);
 CREATE INDEX inventory_operation_p95 ON inventory_operation (p95, id);
-CREATE INDEX inventory_operation_sum ON inventory_operation (api, declared, tier);
+CREATE INDEX inventory_operation_sum ON inventory_operation (declared, tier, api);
 CREATE INDEX inventory_operation_undocumented ON inventory_operation (api) WHERE undocumented > 0;
 CREATE INDEX inventory_operation_undeclared ON inventory_operation (api) WHERE undeclared_at > 0;
 
