@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
+	"sallyport.dev/inventory"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
 )
@@ -185,4 +186,20 @@ func orObserve(p policy.API) sallyport.Mode {
 		return sallyport.Observe
 	}
 	return p.Mode
+}
+
+// contracts is what the specification declares, as the inventory compares it
+// with what is observed.
+func contracts(api string, set *spec.Set) []inventory.Contract {
+	var out []inventory.Contract
+	for _, o := range set.Operations() {
+		x := o.Outline()
+		c := inventory.Contract{Operation: sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true},
+			Summary: o.Summary, Deprecated: o.Deprecated, Security: x.Schemes, Statuses: x.Statuses}
+		for _, p := range x.Places {
+			c.Places = append(c.Places, inventory.DeclaredPlace(p))
+		}
+		out = append(out, c)
+	}
+	return out
 }

@@ -85,7 +85,7 @@ func (e *engine) run(ctx context.Context) error {
 		return fmt.Errorf("start inspection: %w", err)
 	}
 	e.keys = &providers{log: e.log}
-	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(limit.Options{}), tokens: authn.NewCache(0), inspect: engine}
+	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), inspect: engine}
 	// Everything wrong with the configuration is said before a file is touched.
 	first, err := compile(ctx, e.cfg, e.lasting)
 	if err != nil {
@@ -345,7 +345,7 @@ func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, co
 		scheme = "http"
 	}
 	for _, l := range listeners {
-		fmt.Fprintf(e.out, "gateway  %s://%s  program %s: %s\n", scheme, l.Addr(), e.current.name, e.current.summary())
+		fmt.Fprintf(e.out, "gateway  %s://%s  program %s: %s\n", scheme, l.Addr().String(), e.current.name, e.current.summary())
 	}
 	if consoleURL != "" {
 		fmt.Fprintf(e.out, "console  %s\n", consoleURL)
