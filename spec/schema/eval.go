@@ -12,6 +12,7 @@ import (
 type run struct {
 	d         *jsondoc.Doc
 	e         *Evaluation
+	own       *Evaluation // of Validate, which needs no more
 	direction Direction
 	dynamic   bool
 	report    bool // problems are being collected
@@ -46,7 +47,7 @@ func (r *run) evaluate(s *Schema, d *jsondoc.Doc, root int, e *Evaluation) bool 
 	if len(d.Nodes) <= root {
 		return false
 	}
-	*r = run{d: d, e: e, direction: e.Direction, dynamic: s.dynamic, names: e.Names, budget: budgetBase + budgetPerNode*len(d.Nodes),
+	*r = run{d: d, e: e, own: r.own, direction: e.Direction, dynamic: s.dynamic, names: e.Names, budget: budgetBase + budgetPerNode*len(d.Nodes),
 		marked: r.marked[:0], unknown: r.unknown[:0], arena: r.arena[:0], scope: r.scope[:0], table: r.table, hashes: r.hashes, text: r.text, key: r.key, one: r.one, two: r.two}
 	ok := r.value(s.root.to(), root)
 	if ok {

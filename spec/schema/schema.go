@@ -41,14 +41,16 @@ type Evaluation struct {
 // unless the value as a whole does not hold.
 func (s *Schema) Validate(d *jsondoc.Doc, root int, out *[]Problem, max int) bool {
 	r := runs.Get().(*run)
-	e := Evaluation{}
+	e := r.own
+	*e = Evaluation{}
 	if out != nil {
 		e.Max, e.Problems = max, *out
 	}
-	ok := r.evaluate(s, d, root, &e)
+	ok := r.evaluate(s, d, root, e)
 	if out != nil {
 		*out = e.Problems
 	}
+	e.Problems = nil
 	runs.Put(r)
 	return ok
 }
@@ -61,7 +63,7 @@ func (s *Schema) Evaluate(d *jsondoc.Doc, root int, e *Evaluation) bool {
 	return ok
 }
 
-var runs = sync.Pool{New: func() any { return new(run) }}
+var runs = sync.Pool{New: func() any { return &run{own: new(Evaluation)} }}
 
 type typeMask uint8
 
