@@ -277,6 +277,7 @@ func (k keeper) CommitCtx(ctx context.Context, token string, data []byte, expiry
 	}
 	account, _ := values["account"].(string)
 	now := v.now.UnixMicro()
+	expiry = expiry.Add(v.now.Sub(time.Now()).Round(time.Second)) // scs reads the system's clock, the table ours
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if v.begin {

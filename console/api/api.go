@@ -127,9 +127,6 @@ func New(o Options) (*API, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(a.document)
 	})
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		Fail(w, http.StatusNotFound, "there is nothing at this path; "+DocumentPath+" describes what there is")
-	})
 	return a, nil
 }
 
@@ -137,7 +134,8 @@ func New(o Options) (*API, error) {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if _, pattern := a.mux.Handler(r); pattern == "" {
-		// The mux knows the path by another method; its own answer is no problem document.
+		// No operation. The mux knows whether the path has another method, but its
+		// own answers are no problem documents.
 		probe := &headerOnly{header: http.Header{}}
 		a.mux.ServeHTTP(probe, r)
 		if allow := probe.header.Get("Allow"); allow != "" {
@@ -145,7 +143,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Fail(w, http.StatusMethodNotAllowed, "this path does not know the method")
 			return
 		}
-		Fail(w, http.StatusNotFound, "there is nothing at this path")
+		Fail(w, http.StatusNotFound, "there is nothing at this path; "+DocumentPath+" describes what there is")
 		return
 	}
 	a.mux.ServeHTTP(w, r)

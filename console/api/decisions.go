@@ -148,8 +148,8 @@ type DecisionBatch struct {
 	Lost      int        `json:"lost" minimum:"0" doc:"How many more there were than this view can show"`
 }
 
-// decisionFilter chooses decisions, in a list as in a live view.
-type decisionFilter struct {
+// DecisionFilter chooses decisions, in a list as in a live view.
+type DecisionFilter struct {
 	API       string `query:"api" maxLength:"200"`
 	Operation string `query:"operation" maxLength:"4200" doc:"GET /v1/items/{id}"`
 	Action    string `query:"action" enum:"allow,refuse,throttle"`
@@ -161,7 +161,7 @@ type decisionFilter struct {
 	Findings  string `query:"findings" enum:"yes,no" doc:"yes: only decisions with something to look at; no: only plain allows"`
 }
 
-func (f *decisionFilter) filter() (observe.Filter, error) {
+func (f *DecisionFilter) filter() (observe.Filter, error) {
 	out := observe.Filter{API: f.API, Operation: f.Operation, Action: sallyport.Action(f.Action), Stage: sallyport.Stage(f.Stage), Rule: f.Rule,
 		Principal: f.Principal, Client: f.Client, Status: f.Status}
 	if f.Findings != "" {
@@ -189,7 +189,7 @@ func (a *API) decisionOperations() {
 	}
 	add(a, spec{id: "listDecisions", method: http.MethodGet, path: "/decisions", summary: "Decisions by filter, newest first", tag: "decisions", access: viewer},
 		func(ctx context.Context, in *struct {
-			decisionFilter
+			DecisionFilter
 			Since  time.Time `query:"since"`
 			Until  time.Time `query:"until"`
 			Before string    `query:"before" maxLength:"64" pattern:"^[0-9A-Za-z_-]*$"`
@@ -208,8 +208,8 @@ func (a *API) decisionOperations() {
 			return &body[page]{out}, err
 		})
 
-	live[decisionFilter, DecisionBatch](a, spec{id: "watchDecisions", method: http.MethodGet, path: "/decisions/live", summary: "Decisions as they happen", tag: "decisions", access: viewer}, "decisions",
-		func(ctx context.Context, in *decisionFilter, l *stream) error {
+	live[DecisionFilter, DecisionBatch](a, spec{id: "watchDecisions", method: http.MethodGet, path: "/decisions/live", summary: "Decisions as they happen", tag: "decisions", access: viewer}, "decisions",
+		func(ctx context.Context, in *DecisionFilter, l *stream) error {
 			f, err := in.filter()
 			if err != nil {
 				return err

@@ -136,21 +136,27 @@ type desk struct {
 	recording Recording
 }
 
+// spans are how far one can look back, and how often a live view of that is
+// worth sending.
+var spans = map[string]struct{ back, every time.Duration }{
+	"5m": {5 * time.Minute, time.Second}, "1h": {time.Hour, 5 * time.Second}, "1d": {24 * time.Hour, 15 * time.Second},
+}
+
 func (a *API) overviewOperations() {
 	type span struct {
-		Span int `query:"span" enum:"300,3600,86400" default:"300" doc:"Seconds to look back"`
+		Span string `query:"span" enum:"5m,1h,1d" default:"5m" doc:"How far to look back"`
 	}
 	add(a, spec{id: "getOverview", method: http.MethodGet, path: "/overview", summary: "Rates, reasons, APIs, instances and the state of the process", tag: "overview", access: viewer},
 		func(ctx context.Context, in *span) (*body[Overview], error) {
-			o, err := a.overview(ctx, time.Duration(in.Span)*time.Second)
+			o, err := a.overview(ctx, spans[in.Span].back)
 			return &body[Overview]{o}, err
 		})
 	live[span, Overview](a, spec{id: "watchOverview", method: http.MethodGet, path: "/overview/live", summary: "The overview, again and again", tag: "overview", access: viewer}, "overview",
 		func(ctx context.Context, in *span, l *stream) error {
-			every := time.NewTicker(map[int]time.Duration{300: time.Second, 3600: 5 * time.Second, 86400: 15 * time.Second}[in.Span])
+			every := time.NewTicker(spans[in.Span].every)
 			defer every.Stop()
 			for {
-				o, err := a.overview(ctx, time.Duration(in.Span)*time.Second)
+				o, err := a.overview(ctx, spans[in.Span].back)
 				if err != nil {
 					return err
 				}

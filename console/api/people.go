@@ -99,11 +99,11 @@ func (a *API) administration() {
 			return a.invited(ctx, p, "account.add", token, until)
 		})
 
-	type byID struct {
+	type ByID struct {
 		ID string `path:"id" pattern:"^[A-Z2-7]{26}$" maxLength:"26"`
 	}
 	add(a, spec{id: "invitePerson", method: http.MethodPost, path: "/people/{id}/invitation", summary: "Make a new invitation, for a link that lapsed or a password that was forgotten", tag: "administration", access: admin, status: 201},
-		func(ctx context.Context, in *byID) (*body[Invitation], error) {
+		func(ctx context.Context, in *ByID) (*body[Invitation], error) {
 			p, token, until, err := a.Book.Invite(ctx, in.ID)
 			if err != nil {
 				return nil, err
@@ -117,7 +117,7 @@ func (a *API) administration() {
 	}
 	add(a, spec{id: "changePerson", method: http.MethodPatch, path: "/people/{id}", summary: "Change a role, disable or enable", tag: "administration", access: admin},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body personChange
 		}) (*body[Person], error) {
 			var role *account.Role

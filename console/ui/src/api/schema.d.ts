@@ -1614,6 +1614,20 @@ export interface operations {
     listDecisions: {
         parameters: {
             query?: {
+                api?: string;
+                /** @description GET /v1/items/{id} */
+                operation?: string;
+                action?: "allow" | "refuse" | "throttle";
+                stage?: "request" | "identify" | "limit" | "authenticate" | "authorise" | "validate" | "inspect" | "decide" | "relieve" | "rewrite" | "forward";
+                /** @description Name of a rule; a trailing . or * takes all below */
+                rule?: string;
+                principal?: string;
+                /** @description Address or prefix */
+                client?: string;
+                /** @description 404, or 4 for all of 4xx */
+                status?: number;
+                /** @description yes: only decisions with something to look at; no: only plain allows */
+                findings?: "yes" | "no";
                 since?: string;
                 until?: string;
                 before?: string;
@@ -2204,8 +2218,8 @@ export interface operations {
     getOverview: {
         parameters: {
             query?: {
-                /** @description Seconds to look back */
-                span?: 300 | 3600 | 86400;
+                /** @description How far to look back */
+                span?: "5m" | "1h" | "1d";
             };
             header?: never;
             path?: never;
@@ -2299,8 +2313,8 @@ export interface operations {
     watchOverview: {
         parameters: {
             query?: {
-                /** @description Seconds to look back */
-                span?: 300 | 3600 | 86400;
+                /** @description How far to look back */
+                span?: "5m" | "1h" | "1d";
             };
             header?: never;
             path?: never;
@@ -2610,7 +2624,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody: {

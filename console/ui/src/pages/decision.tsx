@@ -1,0 +1,215 @@
+import type { ReactNode } from 'react';
+import { CopyButton } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { IconArrowRight, IconCheck, IconX } from '@tabler/icons-react';
+import { ask, client, Problem, type Schemas } from '../api/client';
+import { DataTable } from '../components/table';
+import { ActionBadge, actOf, Empty, Facts, Failure, Loading, Method, Note, PageHead, Panel, Status, Time } from '../components/parts';
+import { bytes, milliseconds } from '../lib/format';
+import { decisionRoute } from '../router';
+import { stages } from './decisions';
+
+type Detail = Schemas['DecisionDetail'];
+
+export function DecisionPage() {
+  const { id } = decisionRoute.useParams();
+  const q = useQuery({ queryKey: ['decision', id], queryFn: () => ask(client.GET('/api/v1/decisions/{id}', { params: { path: { id } } })), staleTime: 60_000 });
+  const absent = q.error instanceof Problem && (q.error.status === 404 || q.error.status === 422);
+  return (
+    <>
+      <PageHead
+        crumbs={<><Link to="/decisions">Decisions</Link> <span aria-hidden>/</span> <span className="mono wrap-any">{id}</span></>}
+        title={q.data ? <span className="row"><ActionBadge act={actOf(q.data.decision)} /> <span><Method name={q.data.decision.method} /> <span className="mono">{q.data.decision.template || q.data.decision.path}</span></span></span> : 'Decision'}
+        sub={q.data && <Sentence d={q.data} />}
+      >
+        <CopyButton value={window.location.href}>
+          {({ copied, copy }) => (
+            <button type="button" className="link-button" onClick={copy}>
+              {copied ? 'Copied' : 'Copy the link'}
+            </button>
+          )}
+        </CopyButton>
+      </PageHead>
+      {q.data ? (
+        <Body d={q.data} />
+      ) : absent ? (
+        <div className="panel">
+          <Empty title="No decision is kept under this id">
+            <p>
+              Refusals and findings are kept for as long as the retention says (Settings, About); of plain allows only a sample is. A request that just ended shows after a moment.
+            </p>
+            <button type="button" className="link-button" onClick={() => void q.refetch()}>
+              Look again
+            </button>
+          </Empty>
+        </div>
+      ) : q.isError ? (
+        <Failure error={q.error} retry={() => void q.refetch()} />
+      ) : (
+        <div className="panel"><Loading lines={10} /></div>
+      )}
+    </>
+  );
+}
+
+function Sentence({ d }: { d: Detail }) {
+  const x = d.decision;
+  if (x.action === 'allow') return <>{x.reasons.length ? 'Allowed, with findings of checks that only observe.' : 'Allowed; no check found anything.'}</>;
+  return (
+    <>
+      {x.action === 'throttle' ? 'Refused for now' : 'Refused'} at the stage {x.stage || 'decide'} with status {x.status}. {x.origin ? 'The upstream had answered.' : 'The upstream was not asked.'}
+    </>
+  );
+}
+
+function Body({ d }: { d: Detail }) {
+  const x = d.decision;
+  return (
+    <div className="stack">
+      <Panel title="Stages" aside={<span className="sub small">program <code>{d.program || 'none'}</code></span>}>
+        <Path d={d} />
+      </Panel>
+      <Panel title={x.reasons.length === 1 ? 'Reason' : 'Reasons'} flush>
+        {x.reasons.length === 0 ? (
+          <Empty title="No check found anything" />
+        ) : (
+          x.reasons.map((r, i) => (
+            <div className="reason" key={i}>
+              <div>
+                <span className={`badge ${r.exception ? '' : r.mode === 'observe' ? 'flagged' : x.action === 'throttle' ? 'throttle' : x.action === 'refuse' ? 'refuse' : 'flagged'}`}>{r.exception ? 'spared' : r.mode}</span>
+              </div>
+              <div className="stack" style={{ gap: 4 }}>
+                <div className="row">
+                  <strong className="mono wrap-any">{r.rule}</strong>
+                  <span className="sub">{r.stage}</span>
+                  {r.class && <span className="badge">{r.class}</span>}
+                </div>
+                {r.detail && <div>{r.detail}</div>}
+                <div className="small sub">
+                  {r.in ? <>Place: <span className="mono wrap-any">{r.in}{r.name ? ' ' + r.name : ''}</span></> : 'The message as a whole'}
+                  {r.exception && <> · spared by exception <span className="mono">{r.exception}</span></>}
+                  {' · '}
+                  <Link to="/decisions" search={{ view: 'history', rule: r.rule }}>others by this rule</Link>
+                </div>
+              </div>
+            </div>
+          ))
+        )}
+      </Panel>
+      {d.not_inspected.length > 0 && (
+        <Note kind="warn">
+          <strong>Not inspected:</strong>
+          <ul style={{ margin: '4px 0 0', paddingLeft: 18 }}>
+            {d.not_inspected.map((n) => (
+              <li key={n}>{n}</li>
+            ))}
+          </ul>
+        </Note>
+      )}
+      <div className="grid-2">
+        <Panel title="Request">
+          <Facts
+            rows={[
+              ['Request id', <span key="i" className="mono">{x.id}</span>],
+              ['Time', <Time key="t" iso={x.time} full millis />],
+              ['Target', <span key="p" className="mono">{x.method} {x.path}{x.query ? '?' + x.query : ''}</span>],
+              ['Host', <span key="h" className="mono">{x.host}</span>],
+              ['API', x.api ? <Link key="a" to="/inventory" search={{ api: x.api }}>{x.api}</Link> : 'none matched'],
+              ['Operation', x.template ? <span key="o"><Link className="mono" to="/inventory/operation" search={{ ...(x.api ? { api: x.api } : {}), method: x.method, template: x.template }}>{x.method} {x.template}</Link>{!x.declared && <span className="badge flagged" style={{ marginLeft: 6 }}>undeclared</span>}</span> : <span key="o" className="sub">not named</span>],
+              ['Client', x.client ? <Link key="c" className="mono" to="/decisions" search={{ view: 'history', client: x.client }}>{x.client}</Link> : ''],
+              ['Principal', <Link key="pr" className="mono" to="/decisions" search={{ view: 'history', principal: x.principal }}>{x.principal}</Link>],
+              ...(x.app ? ([['Application', <span key="ap" className="mono">{x.app}</span>]] as [string, ReactNode][]) : []),
+              ['Protocol', `${x.proto}${x.tls ? ' over TLS' : ' without TLS'}, door ${x.door}`],
+              ['Body', bytes(x.request_bytes)],
+            ]}
+          />
+        </Panel>
+        <Panel title="Answer">
+          <Facts
+            rows={[
+              ['Status', <Status key="s" code={x.status} />],
+              ['Upstream', x.origin ? <span key="u"><Status code={x.origin} /> from <span className="mono">{x.instance}</span></span> : 'not asked'],
+              ...(x.retries ? ([['Retries', String(x.retries)]] as [string, ReactNode][]) : []),
+              ['Took', `${milliseconds(x.duration_ms)}${x.upstream_ms ? `, of which upstream ${milliseconds(x.upstream_ms)}` : ''}`],
+              ['Body', bytes(x.response_bytes)],
+              ['Contract', d.new_status ? <span key="n" className="badge flagged">status not declared</span> : 'status as declared, or nothing declared'],
+              ['Undocumented', d.undocumented.length ? <span key="ud" className="mono">{d.undocumented.map((p) => `${p.in} ${p.name}`).join(', ')}</span> : 'nothing'],
+              ['Sensitive data', d.classes.length ? d.classes.map((c) => `${c.class} (${c.response ? 'answer' : 'request'} ${c.in} ${c.name})`).join(', ') : 'none recognised'],
+            ]}
+          />
+        </Panel>
+        <Lines title="Request headers" list={d.request_headers} />
+        <Lines title="Answer headers" list={d.response_headers} />
+        <Shape title="Request body as observed" list={d.request_shape} />
+        <Shape title="Answer body as observed" list={d.response_shape} />
+      </div>
+    </div>
+  );
+}
+
+// Path shows how far the request came.
+function Path({ d }: { d: Detail }) {
+  const x = d.decision;
+  const order = ['identify', 'limit', 'authenticate', 'authorise', 'validate', 'inspect', 'decide', 'forward'];
+  const at = x.action === 'allow' ? order.length : x.stage && !order.includes(x.stage) && stages.indexOf(x.stage) < 1 ? -1 : order.indexOf(x.stage || 'decide');
+  const findings = (s: string) => x.reasons.filter((r) => r.stage === s).length;
+  const shown = x.stage === 'request' ? ['request', ...order] : order;
+  return (
+    <ol className="path" aria-label="Stages of the decision">
+      {shown.map((s, i) => {
+        const stopped = x.action !== 'allow' && s === (x.stage || 'decide');
+        const reached = x.stage === 'request' ? s === 'request' : order.indexOf(s) <= at;
+        const n = findings(s);
+        return (
+          <li key={s}>
+            {i > 0 && <IconArrowRight size={13} aria-hidden style={{ opacity: 0.5 }} />}
+            <span className={`badge ${stopped ? x.action : !reached ? 'outline' : n ? 'flagged' : 'good'}`}>
+              {stopped ? <IconX size={12} aria-hidden /> : reached && !n ? <IconCheck size={12} aria-hidden /> : null}
+              {s}
+              {stopped ? ': stopped here' : !reached ? ': not reached' : n ? `: ${n} ${n === 1 ? 'finding' : 'findings'}` : ''}
+            </span>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+function Lines({ title, list }: { title: string; list: Schemas['HeaderLine'][] }) {
+  return (
+    <Panel title={title} flush>
+      {list.length === 0 ? (
+        <Empty title="None was recorded" />
+      ) : (
+        <DataTable
+          label={title}
+          rows={list.map((h, i) => ({ ...h, i }))}
+          rowKey={(h) => h.i}
+          columns={[
+            { id: 'n', head: 'Name', width: '38%', cell: (h) => <span className="mono wrap-any">{h.name}</span> },
+            { id: 'v', head: 'Value', cell: (h) => <span className="mono wrap-any">{h.value}</span> },
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function Shape({ title, list }: { title: string; list: Schemas['ShapeLine'][] }) {
+  if (!list.length) return null;
+  return (
+    <Panel title={title} flush aside={<span className="sub small">names and types, no values</span>}>
+      <DataTable
+        label={title}
+        rows={list}
+        rowKey={(s) => s.pointer + s.type}
+        columns={[
+          { id: 'p', head: 'Pointer', cell: (s) => <span className="mono wrap-any">{s.pointer || '/'}</span> },
+          { id: 't', head: 'Type', cell: (s) => <span className="mono">{s.type}</span> },
+          { id: 'f', head: 'Format', cell: (s) => (s.format ? <span className="mono">{s.format}</span> : <span className="sub">–</span>) },
+        ]}
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,269 @@
+// Package scene invents an estate and its traffic, for looking at the console
+// and testing it: three APIs with their contracts, callers, attacks and flaws,
+// instances in several states. In come a clock and a seed; out go the same
+// exchanges for the same seed, redacted as a door's would be, and what an
+// engine would report. Nothing in it is real, and no command of the product
+// uses it.
+package scene
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/console"
+	"sallyport.dev/inventory"
+	"sallyport.dev/observe"
+)
+
+// An Estate is the invented organisation. It is safe for concurrent use.
+type Estate struct {
+	mu      sync.Mutex
+	rand    *rand.Rand
+	started time.Time
+}
+
+// New makes the estate of a seed, started at that time.
+func New(seed uint64, started time.Time) *Estate {
+	return &Estate{rand: rand.New(rand.NewPCG(seed, 17)), started: started}
+}
+
+// API is one of the APIs with its contracts.
+type API struct {
+	sallyport.API
+	Contracts []inventory.Contract
+}
+
+type field struct {
+	in       sallyport.In
+	name     string
+	kind     string
+	format   string
+	required bool
+	response bool
+}
+
+func contract(api, method, template, name, summary string, security string, fields ...field) inventory.Contract {
+	c := inventory.Contract{Operation: sallyport.Operation{API: api, Method: method, Template: template, Name: name, Declared: true}, Summary: summary, Statuses: []string{"200", "400", "401", "404"}}
+	if method == "POST" {
+		c.Statuses = []string{"201", "400", "401", "409"}
+	}
+	if security != "" {
+		c.Security = []string{security}
+	}
+	for _, f := range fields {
+		c.Places = append(c.Places, inventory.DeclaredPlace{Place: sallyport.Place{In: f.in, Name: f.name}, Response: f.response, Type: f.kind, Format: f.format, Required: f.required})
+	}
+	return c
+}
+
+// APIs are the invented APIs.
+func APIs() []API {
+	id := field{in: sallyport.InPath, name: "id", kind: "string", format: "uuid", required: true}
+	page := field{in: sallyport.InQuery, name: "page", kind: "integer"}
+	return []API{
+		{
+			API: sallyport.API{Name: "payments", Hosts: []string{"api.harbour.example"}, Path: "/payments", Department: "Retail banking", Exposure: sallyport.External,
+				Owner: sallyport.Owner{Team: "Payments core", Contact: "payments@harbour.example", Deputy: "J. Okafor"}},
+			Contracts: []inventory.Contract{
+				contract("payments", "GET", "/payments/v1/transfers", "listTransfers", "Transfers of the signed-in customer", "oauth2", page,
+					field{in: sallyport.InQuery, name: "status", kind: "string"}, field{in: sallyport.InBody, name: "/items/*/amount", kind: "number", response: true},
+					field{in: sallyport.InBody, name: "/items/*/iban", kind: "string", response: true}),
+				contract("payments", "POST", "/payments/v1/transfers", "createTransfer", "Order a transfer", "oauth2",
+					field{in: sallyport.InBody, name: "/amount", kind: "number", required: true}, field{in: sallyport.InBody, name: "/iban", kind: "string", required: true},
+					field{in: sallyport.InBody, name: "/reference", kind: "string"}, field{in: sallyport.InBody, name: "/execute_on", kind: "string", format: "date"}),
+				contract("payments", "GET", "/payments/v1/transfers/{id}", "getTransfer", "One transfer", "oauth2", id),
+				contract("payments", "DELETE", "/payments/v1/transfers/{id}", "cancelTransfer", "Take a transfer back", "oauth2", id),
+				contract("payments", "GET", "/payments/v1/limits", "getLimits", "What may be transferred today", "oauth2"),
+				contract("payments", "GET", "/payments/v1/mandates", "listMandates", "Direct debits allowed", "oauth2", page),
+			},
+		},
+		{
+			API: sallyport.API{Name: "accounts", Hosts: []string{"api.harbour.example"}, Path: "/accounts", Department: "Retail banking", Exposure: sallyport.Partner,
+				Owner: sallyport.Owner{Team: "Ledger", Contact: "ledger@harbour.example", Deputy: "M. Lindqvist"}},
+			Contracts: []inventory.Contract{
+				contract("accounts", "GET", "/accounts/v2/accounts", "listAccounts", "Accounts of the signed-in customer", "oauth2", page),
+				contract("accounts", "GET", "/accounts/v2/accounts/{id}", "getAccount", "One account", "oauth2", id,
+					field{in: sallyport.InBody, name: "/owner/email", kind: "string", format: "email", response: true}, field{in: sallyport.InBody, name: "/balance", kind: "number", response: true}),
+				contract("accounts", "GET", "/accounts/v2/accounts/{id}/statements", "listStatements", "Statements of an account", "oauth2", id, page),
+				contract("accounts", "PATCH", "/accounts/v2/accounts/{id}", "renameAccount", "Give an account a name", "oauth2", id, field{in: sallyport.InBody, name: "/name", kind: "string"}),
+				contract("accounts", "GET", "/accounts/v2/search", "searchAccounts", "Search by name", "oauth2", field{in: sallyport.InQuery, name: "q", kind: "string", required: true}),
+			},
+		},
+		{
+			API:       sallyport.API{Name: "branch-finder", Hosts: []string{"www.harbour.example"}, Path: "/branches"},
+			Contracts: []inventory.Contract{contract("branch-finder", "GET", "/branches/near", "near", "Branches near a place", "", field{in: sallyport.InQuery, name: "lat", kind: "number"}, field{in: sallyport.InQuery, name: "lon", kind: "number"})},
+		},
+	}
+}
+
+type call struct {
+	weight int
+	make   func(e *Estate, x *sallyport.Exchange)
+}
+
+const issuer = "https://id.harbour.example"
+
+var people = []string{"anna.k", "b.mensah", "c.rossi", "mobile-app", "d.novak", "partner-isle", "e.tanaka", "f.oconnor"}
+
+func uuid(r *rand.Rand) string {
+	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48))
+}
+
+func refuse(x *sallyport.Exchange, status int, stage sallyport.Stage, rule string, place sallyport.Place, class, detail string) {
+	x.Status, x.Origin, x.Instance, x.ResponseBytes, x.Upstream = status, 0, "", 212, 0
+	x.Duration = 160*time.Microsecond + x.Duration/200
+	x.Decision.Action, x.Decision.Stage, x.Decision.Status = sallyport.ActionRefuse, stage, status
+	if status == 429 {
+		x.Decision.Action = sallyport.ActionThrottle
+	}
+	x.Decision.Reasons = append(x.Decision.Reasons, sallyport.Reason{Stage: stage, Rule: rule, Place: place, Class: class, Detail: detail, Mode: sallyport.Enforce})
+}
+
+func place(in sallyport.In, name string) sallyport.Place { return sallyport.Place{In: in, Name: name} }
+
+func to(api, method, template, path, query string) func(*Estate, *sallyport.Exchange) {
+	return func(e *Estate, x *sallyport.Exchange) {
+		x.API, x.Method, x.Template, x.Declared, x.Query = api, method, template, true, query
+		x.Path = strings.ReplaceAll(path, "{id}", uuid(e.rand))
+		if method == "POST" {
+			x.Status, x.Origin, x.RequestBytes = 201, 201, 180+e.rand.Int64N(300)
+		}
+	}
+}
+
+func then(first func(*Estate, *sallyport.Exchange), more func(*Estate, *sallyport.Exchange)) func(*Estate, *sallyport.Exchange) {
+	return func(e *Estate, x *sallyport.Exchange) { first(e, x); more(e, x) }
+}
+
+var calls = []call{
+	{30, to("payments", "GET", "/payments/v1/transfers", "/payments/v1/transfers", "page=2&status=booked")},
+	{14, then(to("payments", "POST", "/payments/v1/transfers", "/payments/v1/transfers", ""), func(e *Estate, x *sallyport.Exchange) {
+		x.Shape = &sallyport.Shape{Request: []sallyport.Typed{{Pointer: "/amount", Type: "number"}, {Pointer: "/iban", Type: "string"}, {Pointer: "/reference", Type: "string"}, {Pointer: "/channel", Type: "string"}},
+			Response: []sallyport.Typed{{Pointer: "/id", Type: "string", Format: "uuid"}, {Pointer: "/state", Type: "string"}}}
+		x.Undocumented = []sallyport.Place{place(sallyport.InBody, "/channel")}
+		x.Classes = []sallyport.DataClass{{Class: "iban", Place: place(sallyport.InBody, "/iban")}}
+	})},
+	{22, to("payments", "GET", "/payments/v1/transfers/{id}", "/payments/v1/transfers/{id}", "")},
+	{9, to("payments", "GET", "/payments/v1/limits", "/payments/v1/limits", "")},
+	{26, to("accounts", "GET", "/accounts/v2/accounts", "/accounts/v2/accounts", "")},
+	{20, then(to("accounts", "GET", "/accounts/v2/accounts/{id}", "/accounts/v2/accounts/{id}", ""), func(e *Estate, x *sallyport.Exchange) {
+		x.Shape = &sallyport.Shape{Response: []sallyport.Typed{{Pointer: "/id", Type: "string", Format: "uuid"}, {Pointer: "/owner/email", Type: "string", Format: "email"}, {Pointer: "/balance", Type: "number"}}}
+		x.Classes = []sallyport.DataClass{{Class: "email", Place: place(sallyport.InBody, "/owner/email"), Response: true}}
+	})},
+	{8, to("accounts", "GET", "/accounts/v2/accounts/{id}/statements", "/accounts/v2/accounts/{id}/statements", "page=1")},
+	{7, to("accounts", "GET", "/accounts/v2/search", "/accounts/v2/search", "q=holiday+savings")},
+	{12, then(to("branch-finder", "GET", "/branches/near", "/branches/near", "lat=52.1&lon=4.3"), func(e *Estate, x *sallyport.Exchange) { x.Principal = sallyport.Principal{} })},
+	// Flaws and attacks.
+	{2, then(to("payments", "POST", "/payments/v1/transfers", "/payments/v1/transfers", ""), func(e *Estate, x *sallyport.Exchange) {
+		refuse(x, 400, sallyport.StageValidate, "schema.type", place(sallyport.InBody, "/amount"), "", "expected number, got string")
+	})},
+	{2, then(to("accounts", "GET", "/accounts/v2/search", "/accounts/v2/search", "q=‹sqli›"), func(e *Estate, x *sallyport.Exchange) {
+		refuse(x, 403, sallyport.StageInspect, "sqli.tautology", place(sallyport.InQuery, "q"), "sqli", "decoded once, percent")
+		x.Client = netip.MustParseAddr("203.0.113.77")
+	})},
+	{2, then(to("accounts", "GET", "/accounts/v2/accounts/{id}", "/accounts/v2/accounts/{id}", ""), func(e *Estate, x *sallyport.Exchange) {
+		refuse(x, 401, sallyport.StageAuthenticate, "token.expired", place(sallyport.InHeader, "Authorization"), "", "expired 14 min ago")
+		x.Principal = sallyport.Principal{}
+	})},
+	{3, then(to("payments", "GET", "/payments/v1/transfers", "/payments/v1/transfers", ""), func(e *Estate, x *sallyport.Exchange) {
+		refuse(x, 429, sallyport.StageLimit, "limit.principal", sallyport.Place{}, "", "100/min per principal")
+		x.Principal.Subject = "partner-isle"
+	})},
+	{1, then(to("payments", "DELETE", "/payments/v1/transfers/{id}", "/payments/v1/transfers/{id}", ""), func(e *Estate, x *sallyport.Exchange) {
+		refuse(x, 403, sallyport.StageAuthorise, "scope.missing", sallyport.Place{}, "", "needs transfers:write")
+	})},
+	{2, then(to("accounts", "PATCH", "/accounts/v2/accounts/{id}", "/accounts/v2/accounts/{id}", ""), func(e *Estate, x *sallyport.Exchange) {
+		x.RequestBytes = 64
+		x.Decision.Reasons = []sallyport.Reason{{Stage: sallyport.StageInspect, Rule: "xss.markup", Place: place(sallyport.InBody, "/name"), Class: "xss", Mode: sallyport.Observe, Detail: "a tag in a name"}}
+	})},
+	{1, then(to("payments", "GET", "/payments/v1/limits", "/payments/v1/limits", ""), func(e *Estate, x *sallyport.Exchange) { x.Status, x.Origin, x.NewStatus = 503, 503, true })},
+	{2, func(e *Estate, x *sallyport.Exchange) {
+		x.API, x.Method, x.Template, x.Declared = "accounts", "GET", "", false
+		x.Path = fmt.Sprintf("/accounts/v2/export/%d", 1000+e.rand.IntN(40))
+		x.Decision.Reasons = []sallyport.Reason{{Stage: sallyport.StageIdentify, Rule: "operation.shadow", Mode: sallyport.Observe, Detail: "in no specification"}}
+		x.Decision.NotInspected = []string{"answer body: no declared operation to hold it against"}
+	}},
+	{1, func(e *Estate, x *sallyport.Exchange) {
+		x.Method, x.Path, x.Principal = "GET", "/.env", sallyport.Principal{}
+		x.Client = netip.MustParseAddr("198.51.100.23")
+		refuse(x, 404, sallyport.StageIdentify, "api.none", sallyport.Place{}, "", "no API matches host and path")
+	}},
+}
+
+const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// Exchange invents what a door saw at that time, already redacted.
+func (e *Estate) Exchange(at time.Time) *sallyport.Exchange {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.rand
+	var id [26]byte
+	ms := uint64(at.UnixMilli())
+	for i := 9; i >= 0; i-- {
+		id[i] = digits[ms&31]
+		ms >>= 5
+	}
+	for i := 10; i < 26; i++ {
+		id[i] = digits[r.IntN(32)]
+	}
+	upstream := time.Duration((3 + r.ExpFloat64()*14) * float64(time.Millisecond))
+	x := &sallyport.Exchange{
+		ID: string(id[:]), Time: at, Upstream: upstream, Duration: upstream + 210*time.Microsecond, Door: "gateway", Host: "api.harbour.example", Proto: "HTTP/2.0", TLS: true,
+		Client:    netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + r.IntN(60))}),
+		Principal: sallyport.Principal{Kind: "oidc", Issuer: issuer, Subject: people[r.IntN(len(people))], Client: "harbour-app"},
+		Status:    200, Origin: 200, Instance: fmt.Sprintf("http://10.20.0.%d:9001", 11+r.IntN(2)), ResponseBytes: 300 + r.Int64N(9000),
+		RequestHeader:  []sallyport.Field{{Name: "Accept", Value: "application/json"}, {Name: "Authorization", Value: "‹token›"}, {Name: "User-Agent", Value: "harbour-app/5.2"}},
+		ResponseHeader: []sallyport.Field{{Name: "Content-Type", Value: "application/json"}},
+		Decision:       sallyport.Decision{Action: sallyport.ActionAllow, Program: program},
+	}
+	total := 0
+	for _, c := range calls {
+		total += c.weight
+	}
+	n := r.IntN(total)
+	for _, c := range calls {
+		if n -= c.weight; n < 0 {
+			c.make(e, x)
+			break
+		}
+	}
+	observe.Redact(x)
+	return x
+}
+
+const program = "p-7c41f0a9"
+
+// Instances are the invented instances.
+func (e *Estate) Instances() []sallyport.Instance {
+	at := func(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+	since := e.started.Add(-3 * time.Hour)
+	const none = "no gate configured"
+	return []sallyport.Instance{
+		{API: "payments", URL: "http://10.20.0.11:9001", Address: at("10.20.0.11:9001"), Admission: sallyport.Admitted, Reason: none, Healthy: true, Since: since},
+		{API: "payments", URL: "http://10.20.0.12:9001", Address: at("10.20.0.12:9001"), Admission: sallyport.Admitted, Reason: none, Healthy: true, Since: since},
+		{API: "accounts", URL: "http://ledger.internal:9002", Address: at("10.20.0.31:9002"), Admission: sallyport.Admitted, Reason: none, Healthy: true, Since: since},
+		{API: "accounts", URL: "http://ledger.internal:9002", Address: at("10.20.0.32:9002"), Admission: sallyport.Admitted, Reason: none, Healthy: false, Since: e.started.Add(-4 * time.Minute)},
+		{API: "branch-finder", URL: "http://10.20.4.2:8080", Address: at("10.20.4.2:8080"), Admission: sallyport.Held, Reason: "refused 3 of 3 connections", Healthy: false, Since: e.started.Add(-40 * time.Minute)},
+	}
+}
+
+// Programs are the invented programs.
+func (e *Estate) Programs() []console.Program {
+	return []console.Program{
+		{Name: program, Door: "gateway", Since: e.started, APIs: []console.ProgramAPI{
+			{Name: "payments", Mode: sallyport.Enforce, Operations: 6}, {Name: "accounts", Mode: sallyport.Enforce, Operations: 5, Exceptions: 1}, {Name: "branch-finder", Mode: sallyport.Observe, Operations: 1}}},
+		{Name: "p-console", Door: "console", Since: e.started, APIs: []console.ProgramAPI{{Name: "console", Mode: sallyport.Enforce, Operations: 28}}},
+	}
+}
+
+// Providers are the invented identity providers.
+func (e *Estate) Providers() []console.Provider {
+	return []console.Provider{{Issuer: issuer, Keys: 2, Refreshed: e.started.Add(-90 * time.Second)}}
+}
+
+var _ console.Engine = (*Estate)(nil)
