@@ -77,7 +77,7 @@ func (d *Doc) Parse(src []byte, lim Limits) error {
 }
 
 func space(b []byte, i int) int {
-	for i < len(b) {
+	for i < len(b) && b[i] <= ' ' {
 		switch b[i] {
 		case ' ', '\n', '\t', '\r':
 			i++

@@ -121,6 +121,7 @@ type Compiler struct {
 	order     []*node
 	schemas   []*Schema
 	patterns  map[string]*pattern
+	automata  int // what is left of automatonBudget
 	faults    Faults
 	faulty    map[string]bool
 	dynamic   bool // some schema uses $dynamicRef
@@ -129,7 +130,7 @@ type Compiler struct {
 
 // NewCompiler makes a Compiler.
 func NewCompiler(o Options) *Compiler {
-	return &Compiler{o: o, resources: map[string]*resource{}, of: map[*source.Value]*resource{}, indexed: map[nodeKey]bool{}, missing: map[string]error{},
+	return &Compiler{o: o, automata: automatonBudget, resources: map[string]*resource{}, of: map[*source.Value]*resource{}, indexed: map[nodeKey]bool{}, missing: map[string]error{},
 		nodes: map[nodeKey]*node{}, patterns: map[string]*pattern{}, faulty: map[string]bool{}}
 }
 
@@ -837,7 +838,7 @@ func (c *Compiler) pattern(v *source.Value, res *resource) *pattern {
 	if p := c.patterns[v.Text]; p != nil {
 		return p
 	}
-	p, err := compilePattern(v.Text)
+	p, err := compilePattern(v.Text, &c.automata)
 	if err != nil {
 		c.fault(res, v, err.Error(), "write it as JavaScript would take it")
 		return nil

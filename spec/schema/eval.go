@@ -47,8 +47,10 @@ func (r *run) evaluate(s *Schema, d *jsondoc.Doc, root int, e *Evaluation) bool 
 	if len(d.Nodes) <= root {
 		return false
 	}
-	*r = run{d: d, e: e, own: r.own, direction: e.Direction, dynamic: s.dynamic, names: e.Names, budget: budgetBase + budgetPerNode*len(d.Nodes),
-		marked: r.marked[:0], unknown: r.unknown[:0], arena: r.arena[:0], scope: r.scope[:0], table: r.table, hashes: r.hashes, text: r.text, key: r.key, one: r.one, two: r.two}
+	r.d, r.e, r.direction, r.dynamic, r.names = d, e, e.Direction, s.dynamic, e.Names
+	r.report, r.full, r.spent, r.steps, r.depth = false, false, false, 0, 0
+	r.budget = budgetBase + budgetPerNode*len(d.Nodes)
+	r.marked, r.unknown, r.arena, r.scope = r.marked[:0], r.unknown[:0], r.arena[:0], r.scope[:0]
 	ok := r.value(s.root.to(), root)
 	if ok {
 		e.Undocumented = append(e.Undocumented, r.unknown...)
@@ -202,22 +204,35 @@ func (r *run) whole(n *node, i, frame int) bool {
 		r.depth--
 		return false
 	}
-	defer func() { r.depth-- }()
-	if r.dynamic && (len(r.scope) == 0 || r.scope[len(r.scope)-1] != n.res) {
+	arena, scope := len(r.arena), len(r.scope)
+	if r.dynamic && (scope == 0 || r.scope[scope-1] != n.res) {
 		r.scope = append(r.scope, n.res)
-		defer func() { r.scope = r.scope[:len(r.scope)-1] }()
 	}
-	ok := true
-	outer := frame
-	own := x.Kind == jsondoc.Object && n.leftProperties != nil || x.Kind == jsondoc.Array && n.leftItems != nil
-	if own {
+	ok := false
+	if x.Kind == jsondoc.Object && n.leftProperties != nil || x.Kind == jsondoc.Array && n.leftItems != nil {
 		// A frame of its own: what cousins evaluated does not count here.
-		frame = len(r.arena)
-		for range (int(x.Count) + 63) / 64 {
+		words := (int(x.Count) + 63) / 64
+		for range words {
 			r.arena = append(r.arena, 0)
 		}
-		defer func() { r.arena = r.arena[:frame] }()
+		ok = r.keywords(n, i, arena) && r.left(n, i, arena)
+		if ok && frame != noFrame {
+			for w := range words {
+				r.arena[frame+w] = ^uint64(0)
+			}
+		}
+	} else {
+		ok = r.keywords(n, i, frame)
 	}
+	r.arena, r.scope = r.arena[:arena], r.scope[:scope]
+	r.depth--
+	return ok && !r.spent
+}
+
+// keywords evaluates all but the unevaluated ones.
+func (r *run) keywords(n *node, i, frame int) bool {
+	x := &r.d.Nodes[i]
+	ok := true
 	for _, e := range [...]*enum{n.enum, n.constant} {
 		if e == nil {
 			continue
@@ -296,17 +311,7 @@ func (r *run) whole(n *node, i, frame int) bool {
 			}
 		}
 	}
-	if own {
-		if !r.left(n, i, frame) {
-			return false
-		}
-		if outer != noFrame {
-			for w := range (int(x.Count) + 63) / 64 {
-				r.arena[outer+w] = ^uint64(0)
-			}
-		}
-	}
-	return ok && !r.spent
+	return ok
 }
 
 // target follows a $dynamicRef: the outermost resource in scope that has the
@@ -491,6 +496,21 @@ func (r *run) stringRules(n *stringRules, i int) bool {
 }
 
 func (r *run) objectRules(n *objectRules, i, frame int) bool {
+	if n.tracked <= 64 {
+		return r.members(n, i, frame, noFrame)
+	}
+	many := len(r.arena)
+	for range (n.tracked + 63) / 64 {
+		r.arena = append(r.arena, 0)
+	}
+	ok := r.members(n, i, frame, many)
+	r.arena = r.arena[:many]
+	return ok
+}
+
+// members evaluates an object. many is where in the arena the presence of
+// properties is noted, when there are more than a word has bits.
+func (r *run) members(n *objectRules, i, frame, many int) bool {
 	d := r.d
 	x := &d.Nodes[i]
 	ok := true
@@ -505,14 +525,6 @@ func (r *run) objectRules(n *objectRules, i, frame int) bool {
 		}
 	}
 	var seen uint64
-	many := noFrame // bits of seen when there are more than 64
-	if n.tracked > 64 {
-		many = len(r.arena)
-		for range (n.tracked + 63) / 64 {
-			r.arena = append(r.arena, 0)
-		}
-		defer func() { r.arena = r.arena[:many] }()
-	}
 	end := int(x.Next)
 	k := 0
 	for c := i + 1; c < end; c, k = int(d.Nodes[c].Next), k+1 {

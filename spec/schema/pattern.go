@@ -38,7 +38,11 @@ type pattern struct {
 // value that takes longer does not match.
 const slowPattern = 25 * time.Millisecond
 
-func compilePattern(text string) (*pattern, error) {
+// automatonBudget bounds the tables of all automata of one Compiler, in entries;
+// patterns beyond it run on the general engine.
+const automatonBudget = 4 << 20
+
+func compilePattern(text string, budget *int) (*pattern, error) {
 	p := &pattern{text: text, longest: -1}
 	t := translator{in: []rune(text)}
 	out, err := t.translate()
@@ -49,8 +53,13 @@ func compilePattern(text string) (*pattern, error) {
 			if p.run = newClassRun(tree); p.run != nil {
 				return p, nil
 			}
-			if p.auto = newAutomaton(tree); p.auto != nil {
-				return p, nil
+			if *budget > 0 {
+				*budget -= 1000 // also an attempt that fails costs
+				if p.auto = newAutomaton(tree); p.auto != nil {
+					*budget -= len(p.auto.next)
+					return p, nil
+				}
+				*budget -= maxStates
 			}
 			p.re, err = regexp.Compile(out)
 			if err == nil {
