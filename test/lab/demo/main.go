@@ -35,6 +35,7 @@ func main() {
 	flag.StringVar(&d.dir, "dir", ".cache/run", "folder for configuration, key and data; kept between runs")
 	flag.Float64Var(&d.pace, "pace", 25, "recorded requests a second")
 	flag.IntVar(&d.passes, "passes", 0, "times to play the recording; 0 = until interrupted")
+	flag.BoolVar(&d.verbose, "v", false, "print every recorded request that is not answered as recorded")
 	flag.DurationVar(&d.between, "between", 1500*time.Millisecond, "time between two attacks")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,6 +51,7 @@ type demo struct {
 	pace        float64
 	passes      int
 	between     time.Duration
+	verbose     bool
 	out         io.Writer
 
 	mu                        sync.Mutex
@@ -129,7 +131,7 @@ func (d *demo) run(ctx context.Context) error {
 	d.hints(gateway, tokenURL)
 	d.blocked, d.missed = map[string]string{}, map[string]string{}
 	attacker := &player.Attacker{Player: p, Issuer: idp, Client: "terraform", Reader: "auditor", Noisy: "noisy",
-		Good: "/v4/regions", Create: "/v4/support/tickets", Text: "description",
+		Good: "/v4/regions", List: "/v4/linode/instances", Create: "/v4/support/tickets", Text: "description",
 		CreateBody: `{"summary":"Disk is full","description":"Since this morning /var is at 100 %, please advise."}`, Forbidden: "/v4/linode/instances/12345"}
 	var wg sync.WaitGroup
 	wg.Go(func() { d.attack(ctx, attacker) })
@@ -232,8 +234,8 @@ apis:
     mode: enforce
     shadow: observe      # what the document does not know is recorded, and shows up in the inventory
     limits:
-      - {rate: 1200/min, burst: 300, per: client}
-      - {rate: 900/min, burst: 250, per: principal}
+      - {rate: 3000/min, burst: 600, per: client}
+      - {rate: 2400/min, burst: 500, per: principal}
     exceptions:
 %s`, gateway, console, host, upstream, issuer, exceptions(time.Now().AddDate(1, 0, 0)))
 	return os.WriteFile(filepath.Join(d.dir, "sallyport.yaml"), []byte(text), 0o600)
@@ -267,7 +269,7 @@ func (d *demo) roots(ctx context.Context, gateway string) (*x509.CertPool, error
 	return pool, nil
 }
 
-func (d *demo) ca() string { return filepath.Join(d.dir, "data", "tls", "ca.pem") }
+func (d *demo) ca() string { return filepath.Join(d.dir, "data", "tls", "local-ca.crt") }
 
 func (d *demo) hints(gateway, tokenURL string) {
 	curl := fmt.Sprintf("curl --cacert %s --resolve %s:%s:127.0.0.1 https://%s:%s", d.ca(), host, port(gateway), host, port(gateway))
@@ -316,6 +318,9 @@ func (d *demo) play(ctx context.Context, p *player.Player, recorded []replay.Exc
 				d.allowed++
 			} else {
 				d.turnedAway++
+				if d.verbose {
+					fmt.Fprintf(d.out, "differs: %s %s recorded %d, now %s (%s)\n", x.Method, x.Target, x.Status, s.Problem(), s.RequestID)
+				}
 			}
 			d.mu.Unlock()
 		}

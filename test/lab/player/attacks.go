@@ -41,6 +41,7 @@ type Attacker struct {
 	Issuer                *issuer.Issuer
 	Client, Reader, Noisy string
 	Good                  string // target of a GET that is allowed
+	List                  string // target of a GET that takes an integer named page
 	Create                string // target of a POST that takes a JSON object
 	CreateBody            string // a body that Create accepts
 	Text                  string // name of a free text in it
@@ -171,7 +172,7 @@ func Attacks() []Attack {
 		return func(ctx context.Context, a *Attacker) (Seen, error) { return a.forged(ctx, edit, after) }
 	}
 	same := func(a *Attacker) string { return a.Good }
-	query := func(q string) func(*Attacker) string { return func(a *Attacker) string { return a.Good + "?" + q } }
+	query := func(q string) func(*Attacker) string { return func(a *Attacker) string { return a.List + "?" + q } }
 	field := func(value any) func(*Attacker) string {
 		return func(a *Attacker) string { return withField(a.CreateBody, a.Text, value) }
 	}
