@@ -250,7 +250,7 @@ func (r *Redactor) member(key []byte) string {
 		if look&dirty != 0 {
 			s = scrub(s)
 		}
-		if class := secretIn("", s, true); class != "" {
+		if class := secretIn("", s, true, true); class != "" {
 			return mark(class)
 		}
 		if len(s) >= 24 && random(s, false) || hexId(s) {

@@ -321,14 +321,14 @@ func name(s string) string {
 		return s
 	}
 	if !strings.Contains(s, "/") {
-		if class := secretIn("", s, true); class != "" {
+		if class := secretIn("", s, true, true); class != "" {
 			return mark(class)
 		}
 		return s
 	}
 	parts := strings.Split(s, "/")
 	for i, p := range parts {
-		if class := secretIn("", p, true); class != "" {
+		if class := secretIn("", p, true, true); class != "" {
 			parts[i] = mark(class)
 		}
 	}
@@ -400,7 +400,7 @@ func (r *Redactor) segment(before, seg string) string {
 		}
 	}
 	if look&suspect != 0 {
-		if class := secretIn(before, decoded, true); class != "" {
+		if class := secretIn(before, decoded, true, true); class != "" {
 			return mark(class)
 		}
 		if len(decoded) >= 16 && sensitiveSegments[fold(before)] && !uuid(decoded) && hasDigit(decoded) {
@@ -498,7 +498,7 @@ func (r *Redactor) value(key, raw string) string {
 	if look != plain {
 		decoded = unescape(raw)
 	}
-	if class := secretIn(key, decoded, look&suspect != 0); class != "" {
+	if class := secretIn(key, decoded, look&suspect != 0, false); class != "" {
 		return mark(class)
 	}
 	if look&dirty != 0 {
@@ -549,8 +549,10 @@ func fold(name string) string {
 }
 
 // secretIn is the class of what stands in the whole of value, or in a part of
-// it: "" when it is harmless. key names the value and may speak against it.
-func secretIn(key, value string, closely bool) string {
+// it: "" when it is harmless. key names the value and may speak against it;
+// closely says whether to look for what no name announces, ids whether object
+// ids may stand there.
+func secretIn(key, value string, closely, ids bool) string {
 	if value == "" {
 		return ""
 	}
@@ -571,7 +573,7 @@ func secretIn(key, value string, closely bool) string {
 		for j < len(value) && tokenByte[value[j]] {
 			j++
 		}
-		if j-i >= 16 && random(value[i:j], key == "") {
+		if j-i >= 16 && random(value[i:j], ids) {
 			return "secret"
 		}
 		i = j + 1
