@@ -392,6 +392,12 @@ func (j *judge) breakout(s []byte) {
 		}
 		w := ident(s[i:])
 		e := i + len(w)
+		// What is left of a tag whose brackets a filter took out.
+		if d := bytes.Index(w, []byte("document.")); d > 0 {
+			w = w[d:]
+		} else {
+			w = bytes.TrimPrefix(w, []byte("script"))
+		}
 		call := e < len(s) && (s[e] == '(' || s[e] == '`')
 		for x := e; !call && x < len(s) && x < e+12 && (isSpace(s[x]) || s[x] == '/' || s[x] == '*'); x++ {
 			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval") && !isAlpha(next(s, x+2)))
@@ -458,7 +464,7 @@ func (j *judge) breakout(s []byte) {
 		}
 		i += n + 2
 		if o := bytes.LastIndexByte(s[max(0, i-64):i], '['); o >= 0 {
-			if o += max(0, i-64); o > 0 && isWord(s[o-1]) && i < len(s) && (isDigit(s[i]) || kinds[s[i]]&(bQuote|bDouble|bTick|bSlash|bClose) != 0) {
+			if o += max(0, i-64); o > 0 && isWord(s[o-1]) && i < len(s) && (isDigit(s[i]) || kinds[s[i]]&(bQuote|bDouble|bTick) != 0) {
 				j.add(clXSS, "xss.indirect", 4)
 			}
 		}
@@ -472,7 +478,7 @@ func (j *judge) breakout(s []byte) {
 	if n := bytes.Index(s, []byte("&{")); n >= 0 && bytes.Contains(s[n:], []byte("};")) {
 		j.add(clXSS, "xss.entity", 4)
 	} else if n > 0 && s[n-1] == '=' && j.kinds&bLess != 0 && j.kinds&(bQuote|bDouble) != 0 {
-		j.add(clXSS, "xss.entity", 5)
+		j.add(clXSS, "xss.locator", 5)
 	}
 	if n := bytes.Index(s, []byte("onerror=")); n >= 0 && bytes.Contains(s[n:], []byte("throw")) {
 		j.add(clXSS, "xss.indirect", 5)

@@ -135,7 +135,7 @@ func (j *judge) template(s []byte) {
 			}
 			if hit < 4 && m.open == "{{" && quotedCall(in) {
 				hit = 4
-				if bytes.ContainsAny(in, "/") {
+				if bytes.Contains(in, []byte("(\"/")) || bytes.Contains(in, []byte("('/")) {
 					hit = 5
 				}
 			}

@@ -382,7 +382,7 @@ var codeCalls = [...]struct {
 	call string
 	n    int
 }{{"system(", 4}, {"passthru(", 5}, {"shell_exec(", 5}, {"popen(", 4}, {"proc_open(", 5}, {"pcntl_exec(", 5}, {"phpinfo(", 5}, {"base64_decode(", 4}, {"call_user_func(", 5}, {"create_function(", 5}, {"preg_replace(", 3}, {"file_get_contents(", 4}, {"file_put_contents(", 4}, {"readfile(", 4}, {"highlight_file(", 5}, {"show_source(", 5}, {"assert(", 3}, {"include(", 2}, {"var_dump(", 3}, {"exec(", 3}, {"eval(", 3}, {"gzinflate(", 4}, {"str_rot13(", 4}, {"array_map(", 3},
-	{"__import__(", 5}, {"os.system(", 5}, {"os.popen(", 5}, {"subprocess.", 4}, {"__subclasses__(", 5}, {"__globals__", 4}, {"__builtins__", 5}, {"compile(", 2}, {"exec(compile", 5}, {"execfile(", 4},
+	{"__import__(", 5}, {"os.system(", 5}, {"os.popen(", 5}, {"subprocess.call", 4}, {"subprocess.popen", 5}, {"subprocess.run", 4}, {"subprocess.check", 4}, {"__subclasses__(", 5}, {"__globals__", 4}, {"__builtins__", 5}, {"compile(", 2}, {"exec(compile", 5}, {"execfile(", 4},
 	{"child_process", 5}, {"process.mainmodule", 5}, {"process.binding(", 5}, {"global.process", 5}, {"process.env", 2}, {"process.exit(", 3}, {"require('fs')", 4}, {"require(\"fs\")", 4}, {"root.process", 4},
 	{"getruntime(", 5}, {"processbuilder(", 5}, {"java.lang.runtime", 5}, {"java.lang.processbuilder", 5}, {"java.lang.class", 4}, {"java.lang.system", 3}, {"class.forname(", 4}, {"getclass(", 3}, {".getclassloader", 4}, {"class.module.classloader", 5}, {"class.classloader", 5}, {"scriptenginemanager", 5}, {"#_memberaccess", 5}, {"#context[", 5}, {"@java.lang", 5}, {"#application", 4}, {"ognl.", 4}, {"javax.script", 4}, {"t(java.", 5}, {"org.springframework.", 3},
 	{"kernel.exec", 5}, {"kernel.system", 5}, {"io.popen(", 5}, {"io.popen", 4}, {"%x(", 4}, {"instance_eval", 4}, {"dir.entries(", 4}, {"file.read(", 3}, {"open(\"|", 5}, {"open('|", 5},
@@ -394,7 +394,7 @@ func (j *judge) code(s []byte) {
 	prose := spaces > 6 // a sentence, a ticket, an article
 	for _, c := range codeCalls {
 		n := bytes.Index(s, []byte(c.call))
-		if n < 0 || n > 0 && isAlnum(s[n-1]) && isAlpha(c.call[0]) {
+		if n < 0 || n > 0 && (isWord(s[n-1]) || s[n-1] == '.' && c.n < 5 && c.call[len(c.call)-1] == '(' && !bytes.HasSuffix(s[:n], []byte("os."))) && isAlpha(c.call[0]) {
 			continue
 		}
 		if j.steps++; j.steps > j.limit {
@@ -402,6 +402,9 @@ func (j *judge) code(s []byte) {
 		}
 		if c.call == "system(" || c.call == "exec(" || c.call == "eval(" || c.call == "popen(" || c.call == "passthru(" || c.call == "assert(" || c.call == "include(" {
 			arg := bytes.TrimLeft(s[n+len(c.call):], " \\")
+			if len(arg) > 0 && arg[0] == ')' {
+				continue
+			}
 			w := c.n
 			if len(arg) > 1 && (arg[0] == '\'' || arg[0] == '"') {
 				cmd := ident(bytes.TrimLeft(arg[1:], " /\\"))

@@ -41,8 +41,7 @@ func (j *judge) path(v []byte) {
 	s := j.fold(v)
 	climbs, odd, dots := 0, 0, 0
 	spaces := bytes.IndexByte(s, ' ') >= 0
-	depth := 0
-	quotedClimb := false
+	quotedClimb, chain, quoted := false, false, 0
 	for i := 0; i < len(s); i++ {
 		n := bytes.Index(s[i:], []byte(".."))
 		if n < 0 {
@@ -66,7 +65,14 @@ func (j *judge) path(v []byte) {
 		start := from == 0 || !isWord(s[from-1])
 		switch {
 		case sep && (start || run > 2):
-			if run == 2 || run == 4 || climbs > 0 || odd > 0 {
+			if spaces && from > 0 && kinds[s[from-1]]&(bQuote|bDouble|bTick|bOpen) != 0 {
+				quotedClimb, chain = true, true
+			} else if from == 0 || s[from-1] != '/' {
+				chain = false
+			}
+			if chain { // a link or an import in a text
+				quoted++
+			} else if run == 2 || run == 4 || climbs > 0 || odd > 0 {
 				climbs++
 			} else {
 				odd++
@@ -77,7 +83,6 @@ func (j *judge) path(v []byte) {
 			if e-i > 0 {
 				odd++
 			}
-			depth++
 		case from > 0 && s[from-1] == '/' && i == len(s) && run == 2:
 			climbs++
 		case from > 0 && s[from-1] == '/' && i < len(s) && !isSpace(s[i]):
@@ -122,7 +127,7 @@ func (j *judge) path(v []byte) {
 		odd += fuzzy
 	}
 	switch {
-	case climbs+odd >= 1 && secret, climbs+odd >= 3:
+	case climbs+odd+quoted >= 1 && secret, climbs+odd >= 3:
 		j.add(clPath, "traversal.climb", 5)
 	case climbs >= 2 && !quotedClimb || climbs+odd >= 2 && !spaces:
 		j.add(clPath, "traversal.climb", 5)
@@ -134,7 +139,7 @@ func (j *judge) path(v []byte) {
 		} else {
 			j.add(clPath, "traversal.climb", 4)
 		}
-	case climbs > 0: // a relative path in a sentence or a line of code
+	case climbs+quoted > 0: // a relative path in a sentence or a line of code
 		j.add(clPath, "traversal.climb", 2)
 	case dots >= 3 && secret && s[0] == '.':
 		j.add(clPath, "traversal.dots", 5)
@@ -153,7 +158,7 @@ func (j *judge) path(v []byte) {
 		j.add(clPath, "traversal.empty", 5)
 	}
 	if secret {
-		whole := !spaces || at < 24 && bytes.IndexByte(s, ' ') > at
+		whole := !bytes.HasPrefix(s, []byte("http")) && !spaces || at < 24 && !bytes.HasPrefix(s, []byte("http")) && bytes.IndexByte(s, ' ') > at
 		rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
 		switch {
 		case whole && len(s) > 2 && s[1] == ':' && isAlpha(s[0]):

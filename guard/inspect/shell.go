@@ -11,6 +11,9 @@ var (
 	shellPrograms = words("wget", "curl", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc", "telnet", "perl", "python", "python2", "python3", "ruby", "tasklist", "systeminfo", "certutil", "bitsadmin", "mshta", "rundll32", "regsvr32", "powershell", "pwsh", "cmd", "cmd.exe", "powershell.exe", "sudo", "useradd", "usermod", "passwd", "crontab", "base64", "xxd", "mkfifo", "socat", "traceroute", "tracert", "busybox", "xterm", "nohup", "killall", "wmic", "cscript", "wscript", "iptables", "lsof", "dmesg", "arp", "pwd", "ls", "rm", "grep", "egrep", "sed", "awk", "gawk", "nmap", "tftp", "lynx", "fetch", "phpinfo", "gcc", "tcpdump", "hping3", "regedit", "reg", "taskkill", "schtasks", "net1", "icacls", "cacls", "attrib", "sysctl", "systemctl", "lwp-request", "lwp-download", "mysqldump", "ver", "nbtstat", "pathping", "getmac", "hostid", "printenv", "sh", "ps", "mv", "cp", "dig", "env", "id", "expr", "mysql", "psql", "sqlite3", "php", "node", "xargs", "tee", "vmstat", "iostat", "logname", "groups", "lsb_release", "getent", "ssh", "scp", "rsync", "uptime", "df", "du", "mount", "tr", "wc", "od", "hexdump", "strings", "ftp", "gdb", "strace", "touch", "mkdir", "rmdir", "dir", "ping", "ping6", "cat", "tac", "nl", "sleep", "echo", "printf", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "eval", "exec", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "sendmail", "finger", "top", "which", "whereis", "locate", "uniq", "comm", "paste", "split", "tar", "zip", "unzip", "gzip", "vi", "vim", "ed", "nano", "system", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dd")
 	// Of those, the ones that are also common words or names of fields.
 	shellWords = words("sh", "id", "env", "cat", "nl", "sleep", "echo", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "exec", "eval", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "finger", "top", "which", "locate", "paste", "split", "tar", "zip", "ed", "top", "arp", "reg", "fetch", "node", "php", "ruby", "python", "perl", "bash", "groups", "strings", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dir", "ping", "ver", "ls", "ps", "tee", "tr", "wc", "system", "mount", "cmd", "passwd", "top", "od", "dd", "dash", "expr", "vi", "comm", "dig", "ftp", "ssh", "df", "du", "rm", "mv", "cp", "touch", "mysql", "nc", "curl", "uptime", "attrib", "pwd", "printf", "grep", "sed", "awk", "base64", "psql", "sudo", "uniq")
+	// Programs that an intruder starts first; a value that is nothing but one of
+	// them with arguments is worth a second opinion.
+	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo")
 )
 
 func (j *judge) shell(s []byte) {
@@ -25,6 +28,8 @@ func (j *judge) shell(s []byte) {
 			j.add(clCmd, "cmdi.variable", 4)
 		}
 	}
+	// Cells of a table stand between bars with spaces around them.
+	table := bytes.HasPrefix(bytes.TrimLeft(s, " \t"), []byte("| ")) && bytes.Count(s[:min(len(s), 1024)], []byte(" |")) > 1
 	j.command(s, 0, 0)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -39,6 +44,9 @@ func (j *judge) shell(s []byte) {
 		}
 		switch c {
 		case ';', '|', '&', '\n', '\r':
+			if c == '|' && table && i+1 < len(s) && isSpace(s[i+1]) && !j.sensitive(s[i+1:min(len(s), i+64)]) {
+				continue
+			}
 			k := i + 1
 			for k < len(s) && (s[k] == c || s[k] == '&' || s[k] == '|' || s[k] == ';') && k < i+4 {
 				k++
@@ -70,7 +78,8 @@ func (j *judge) shell(s []byte) {
 			}
 			if shellPrograms.has(w) || shellPrograms.has(base) && len(in) > 0 && in[0] == '/' {
 				switch {
-				case alone, !spaced && i > 0 && kinds[s[i-1]]&(bOpen|bSemi|bPipe|bAmp|bEqual|bQuote|bDouble|bAlpha|bDigit|bDot|bCurly) != 0:
+				case alone, !spaced && i > 0 && kinds[s[i-1]]&(bSemi|bPipe|bAmp|bEqual|bAlpha|bDigit|bDot|bCurly) != 0 && !(s[i-1] == '=' && shellWords.has(w)),
+					!spaced && i > 1 && s[i-1] == '(' && isWord(s[i-2]), i == 1 && !shellWords.has(w):
 					j.add(clCmd, "cmdi.substitution", 5)
 				default:
 					j.add(clCmd, "cmdi.substitution", 2)
@@ -199,13 +208,15 @@ done:
 	case sep == 0:
 		switch {
 		case !argued:
-			if end && len(name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
+			if end && len(name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
 				j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
 			}
 		case j.sensitive(args):
 			j.add(clCmd, "cmdi.command", 5)
-		default:
+		case shellRisky.has(name):
 			j.add(clCmd, "cmdi.command", 3)
+		default: // a line out of a manual
+			j.add(clCmd, "cmdi.command", 2)
 		}
 	case sep == '"':
 		if argued && j.kinds&(bSemi|bPipe|bAmp|bTick|bDollar) != 0 {
@@ -263,7 +274,7 @@ func (j *judge) argument(args, name []byte) bool {
 	case c == '<' || c == '>':
 		return second == '/' || second == '&' || isSpace(second) && len(args) > 2 && args[2] == '/'
 	case c == '`':
-		return true
+		return !shellWords.has(name)
 	case c == '\\':
 		return second == '\\'
 	case c == '.':

@@ -424,6 +424,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 					add(5, "sqli.tautology")
 				}
 				compared = true
+			case opener == tSelect && quote == 0:
 			case left != oNone && (logic > 0 || quote != 0):
 				if !compared && !(logic == 0 && left == oWord) {
 					add(2, "sqli.condition")
@@ -604,6 +605,13 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			if last.kind != tCompare {
 				left = lastKind
 			}
+			if last.word == "as" || t.word == "in" && callIf(&l, l.i) == callNone {
+				peek := l
+				if last.word == "as" || peek.next().word != "boolean" {
+					broke = true
+					break
+				}
+			}
 			if quote == 0 && logic == 0 && started == 0 && opener != tWord && !first {
 				maths = true
 			}
@@ -686,6 +694,10 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			operand = false
 			started++
 		case tStatement:
+			if first && quote != 0 && t.word != "waitfor" && t.call < callUseful {
+				broke = true
+				break
+			}
 			if t.word == "waitfor" && operand && (quote != 0 || opener == tNumber || closes > 0) {
 				operand = false
 			} else if !first && last.kind != tSemi && last.kind != tOpen && last.kind != tFill && last.kind != tLogic && last.kind != tStatement && !(t.call != 0) && !(last.kind == tComment) {
@@ -696,7 +708,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			if last.kind == tSemi && n > 0 {
 				n += 3
 			} else if first && quote == 0 && n > 3 && !(t.call != 0) && n < 5 {
-				n = 3
+				if n = 3; t.word == "create" || t.word == "alter" {
+					n = 2
+				}
 			}
 			if n == 0 {
 				broke = true
@@ -850,7 +864,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			score += 2
 		}
 	}
-	if compared && logic == 0 && !clause && (broke || quote != 0 && !closed) {
+	if compared && logic == 0 && !clause && (broke || quote != 0 && (!closed || from > 24)) {
 		score -= 3 // a comparison right behind a quote, which led nowhere
 	}
 	if broke && score < 5 {
