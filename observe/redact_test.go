@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -319,7 +320,25 @@ func TestNoSecretIsWritten(t *testing.T) {
 	}
 }
 
-type capture struct{ strings.Builder }
+// capture keeps what is logged.
+type capture struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (c *capture) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(b)
+}
+
+func (c *capture) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.String()
+}
+
+func (c *capture) contains(s string) bool { return strings.Contains(c.String(), s) }
 
 func FuzzRedact(f *testing.F) {
 	f.Add("/a/b;c=d/%41", "a=b&password=x&%zz", "User-Agent", "x", []byte(`{"a":[1,{"b":"c"}]}`), "application/json")
