@@ -96,7 +96,40 @@ const pace = 100 * time.Millisecond
 
 // Run consumes exchanges and publishes sightings until ctx ends.
 func (d *Discovery) Run(ctx context.Context) error {
-	return d.store.Stream().Consume(ctx, d.o.Durable, []string{sallyport.SubjectExchange}, d.handle)
+	err := d.store.Stream().Consume(ctx, d.o.Durable, []string{sallyport.SubjectExchange}, d.handle)
+	// What was learned is stored; the counts of the last seconds are not yet.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if e := d.flush(last); e != nil {
+		d.o.Logger.Warn("the last counts of discovery are not stored", "err", e)
+	}
+	return err
+}
+
+// flush writes counts.
+func (d *Discovery) flush(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.loaded {
+		return nil
+	}
+	tx, err := d.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback()
+	for _, t := range d.trees {
+		if err := t.save(ctx, tx, true); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit counts: %w", err)
+	}
+	for _, t := range d.trees {
+		t.saved(true)
+	}
+	return nil
 }
 
 // handle applies one batch: fold, publish, then commit what was learned with
@@ -131,8 +164,8 @@ func (d *Discovery) handle(ctx context.Context, messages []store.Message) error 
 	d.loaded = false // until the commit
 	var acks []*store.Ack
 	for _, m := range messages {
-		var in sallyport.Event
-		if err := in.UnmarshalBinary(m.Data); err != nil {
+		var in event
+		if err := in.read(m.Data); err != nil {
 			d.o.Logger.Error("event is unreadable, skipped", "sequence", m.Seq, "err", err)
 			continue
 		}
@@ -217,7 +250,7 @@ func (d *Discovery) peek(ctx context.Context, messages *[]store.Message) error {
 }
 
 // fold takes one exchange and appends the sightings that come of it.
-func (d *Discovery) fold(x *sallyport.Exchange, out []sallyport.Sighting) []sallyport.Sighting {
+func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sighting {
 	t := d.trees[x.API]
 	if t == nil {
 		if len(d.trees) >= 10_000 {
@@ -236,6 +269,9 @@ func (d *Discovery) fold(x *sallyport.Exchange, out []sallyport.Sighting) []sall
 		return out
 	}
 	x.Method, x.Path = printable(x.Method), printable(x.Path)
+	if x.Path == "" {
+		x.Path = "/"
+	}
 	segs, ok := split(x.Path, nil)
 	if !ok || len(x.Method) > 32 || x.Method == "" {
 		d.stats.Overflow++
@@ -246,7 +282,7 @@ func (d *Discovery) fold(x *sallyport.Exchange, out []sallyport.Sighting) []sall
 	if !ok {
 		return out
 	}
-	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.Refused(),
+	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.refused(),
 		Duration: x.Duration, RequestBytes: x.RequestBytes, ResponseBytes: x.ResponseBytes, TLS: x.TLS, Classes: x.Classes, Shape: x.Shape, Parameters: parameters(x.Query)}
 	if o.cand != nil {
 		s.Template, s.Reasons = o.cand.template, o.cand.reasons

@@ -220,6 +220,9 @@ var actions = func() map[string]bool {
 }()
 
 func plural(s string) bool {
+	if s == "ips" || s == "ids" || s == "vms" {
+		return true
+	}
 	return len(s) > 3 && s[len(s)-1] == 's' && s[len(s)-2] != 's' && s != "status" && !strings.HasSuffix(s, "access")
 }
 

@@ -107,7 +107,7 @@ func (t *tree) score(n, c *node) (int, string) {
 		if subset(own, v.methods) && changed {
 			e.add(10, "it takes the methods of the values beside it")
 		}
-		if t.shared(c, v) > 0 {
+		if t.fits(c, v) > 0 {
 			e.add(15, "it has the parts of the values beside it")
 		}
 	}
@@ -120,7 +120,7 @@ func (t *tree) score(n, c *node) (int, string) {
 		}
 		switch {
 		case len(c.literal) > 0 || c.value != nil:
-			if t.shared(c, o) > 0 {
+			if shared(c, o) > 0 {
 				twins++
 			}
 		case len(own) > 0 && sameMethods(own, o.methods):
@@ -224,15 +224,24 @@ func subset(a, b map[string]*leaf) bool {
 
 func sameMethods(a, b map[string]*leaf) bool { return len(a) == len(b) && subset(a, b) }
 
-// shared counts the parts that a and b both have, by name or because a's is a
-// value that stands for the parameter in b.
-func (t *tree) shared(a, b *node) int {
+// shared counts the literal parts that a and b both have.
+func shared(a, b *node) int {
 	n := 0
 	for s := range a.literal {
 		if b.literal[s] != nil {
 			n++
-		} else if b.value != nil {
-			if _, known := t.values[hash(s)]; known {
+		}
+	}
+	return n
+}
+
+// fits counts the parts of c that the parameter's node v has too, by name or
+// because they are values known to stand for the parameter below v.
+func (t *tree) fits(c, v *node) int {
+	n := shared(c, v)
+	if v.value != nil {
+		for s := range c.literal {
+			if _, known := t.values[hash(s)]; known && v.literal[s] == nil {
 				n++
 			}
 		}

@@ -135,6 +135,9 @@ func (t *tree) save(ctx context.Context, tx bun.Tx, counts bool) error {
 	}
 	if counts {
 		for l, n := range t.touched {
+			if !n.attached() {
+				continue
+			}
 			for m, own := range n.methods {
 				if own == l {
 					if err := add(n, m, l); err != nil {
@@ -165,6 +168,17 @@ func (t *tree) save(ctx context.Context, tx bun.Tx, counts bool) error {
 		}
 	}
 	return nil
+}
+
+// attached reports whether n still stands in its tree: a folded node's leaves
+// moved away.
+func (n *node) attached() bool {
+	for ; n.up != nil; n = n.up {
+		if n.arg && n.up.value != n || !n.arg && n.up.literal[n.seg] != n {
+			return false
+		}
+	}
+	return true
 }
 
 // saved marks everything as stored, after the commit.

@@ -110,14 +110,6 @@ func split(path string, into []string) ([]string, bool) {
 	return into, true
 }
 
-func (n *node) depth() int {
-	d := 0
-	for ; n.up != nil; n = n.up {
-		d++
-	}
-	return d
-}
-
 // template writes the path of n with its arguments in braces.
 func (n *node) template() string {
 	var at [maxSegments + 1]*node
@@ -188,11 +180,10 @@ func (n *node) argument(why string) *node {
 // decide says whether seg under n is a value by its form alone.
 func (n *node) decide(seg string) (form, bool) {
 	f := formOf(seg)
-	depth := n.depth()
 	switch {
 	case seg[0] == '{':
 		return formSpecial, true
-	case f == formInteger && depth == 0 && len(seg) <= 2, f == formNumber && depth <= 1, f == formNumber && n.seg == "api", f == formDate && (depth == 0 || n.seg == "api"):
+	case f == formInteger && n.up == nil && len(seg) <= 2, (f == formNumber || f == formDate) && n.front():
 		return formVersion, false // a version in front: /2/tweets, /1.1/users, /admin/api/2024-01
 	case f == formNumber && !n.arg:
 		return f, true
@@ -281,9 +272,9 @@ type outcome struct {
 }
 
 // answered reports whether the upstream's answer shows that the operation exists.
-func answered(x *sallyport.Exchange) bool {
+func answered(x *exchange) bool {
 	s := x.Origin
-	if s == 0 && !x.Decision.Refused() {
+	if s == 0 && !x.Decision.refused() {
 		s = x.Status
 	}
 	switch {
@@ -294,7 +285,7 @@ func answered(x *sallyport.Exchange) bool {
 }
 
 // see folds one exchange without a declared template.
-func (t *tree) see(x *sallyport.Exchange, segs []string) (outcome, bool) {
+func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 	if !answered(x) {
 		return t.probe(x, segs)
 	}
@@ -496,7 +487,7 @@ func alike(a, b []uint32) float64 {
 
 // probe takes an exchange that shows nothing: where it matches something known
 // it counts there, otherwise it is a candidate, of which a bounded number is kept.
-func (t *tree) probe(x *sallyport.Exchange, segs []string) (outcome, bool) {
+func (t *tree) probe(x *exchange, segs []string) (outcome, bool) {
 	if n := t.find(segs, true); n != nil {
 		if l := n.methods[x.Method]; l != nil {
 			l.count++
@@ -630,7 +621,7 @@ func (n *node) sorted() []*node {
 // judge looks again at every place on the way to n, from the top, and folds
 // what the evidence now speaks for. It returns the node that n became, and what
 // was merged.
-func (t *tree) judge(n *node, x *sallyport.Exchange) (*node, []sallyport.Sighting) {
+func (t *tree) judge(n *node, x *exchange) (*node, []sallyport.Sighting) {
 	var merges []sallyport.Sighting
 	for round := 0; round < 8; round++ {
 		var way [maxSegments + 1]*node
@@ -707,7 +698,7 @@ func keys[V any](m map[string]V) func(func(string) bool) {
 }
 
 // changes names the new template of each moved leaf.
-func (t *tree) changes(into *node, before []movedLeaf, x *sallyport.Exchange) []sallyport.Sighting {
+func (t *tree) changes(into *node, before []movedLeaf, x *exchange) []sallyport.Sighting {
 	var out []sallyport.Sighting
 	for _, b := range before {
 		// The rest of the path is the same but for the numbers of arguments, so it is found by its segments.
@@ -827,7 +818,7 @@ func (t *tree) renamed(n *node) {
 }
 
 // collapse folds the literal children of n that nothing but their number marks.
-func (t *tree) collapse(n *node, x *sallyport.Exchange) []sallyport.Sighting {
+func (t *tree) collapse(n *node, x *exchange) []sallyport.Sighting {
 	var merges []sallyport.Sighting
 	why := fmt.Sprintf("more than %d different values", t.o.Children)
 	for _, c := range n.sorted() {
