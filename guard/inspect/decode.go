@@ -121,7 +121,14 @@ func narrow(r rune) rune {
 	case r < 0x2bc:
 		return 0
 	}
+	if r >= 0x2460 && r <= 0x2468 { // circled digits, as host names fold them
+		return '1' + r - 0x2460
+	}
 	switch r {
+	case 0x24ea:
+		return '0'
+	case 0x3002, 0xff61:
+		return '.'
 	case 0x2bc, 0x2b9, 0x2c8, 0x2018, 0x2019, 0x2032, 0x201b:
 		return '\''
 	case 0x2ba, 0x201c, 0x201d, 0x2033:
@@ -347,7 +354,7 @@ func decodable(v []byte, k uint32) bool {
 			switch {
 			case c == 0xc0 || c == 0xc1 || c >= 0xf8 || c == 0xef || c == 0xca || c == 0xcb || c == 0xcd || c == 0xc4:
 				return true
-			case c == 0xe2 && i+1 < len(v) && (v[i+1] == 0x80 || v[i+1] == 0x81 || v[i+1] == 0x88 || v[i+1] == 0x8c || v[i+1] == 0xa7):
+			case c == 0xe2 && i+1 < len(v) && (v[i+1] == 0x80 || v[i+1] == 0x81 || v[i+1] == 0x88 || v[i+1] == 0x91 || v[i+1] == 0x93 || v[i+1] == 0x8c || v[i+1] == 0xa7):
 				return true
 			case c == 0xe3 && i+1 < len(v) && v[i+1] == 0x80, c == 0xe0 && i+1 < len(v) && v[i+1] < 0xa0, c == 0xf0 && i+1 < len(v) && v[i+1] < 0x90:
 				return true

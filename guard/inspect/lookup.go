@@ -92,7 +92,7 @@ func (j *judge) lookup(s []byte) {
 // The opening marks of template engines, with their ends.
 var marks = [...]struct{ open, end string }{{"{{", "}}"}, {"${", "}"}, {"#{", "}"}, {"@{", "}"}, {"*{", "}"}, {"%{", "}"}, {"~{", "}"}, {"{%", "%}"}, {"<%", "%>"}, {"@(", ")"}, {"[[", "]]"}, {"#set(", ")"}, {"<#", ">"}, {"{php}", "{/php}"}, {"{if ", "}"}, {"{$", "}"}, {"{#", "}"}}
 
-var templateSigns = [...]string{"__class__", "__mro__", "__globals__", "__subclasses__", "__builtins__", "__import__", "__init__", "__base__", "getruntime", "java.lang", "t(java", "processbuilder", ".exec(", "popen(", "system(", "passthru(", "shell_exec(", "eval(", "exec(", "constructor", "getclass", "forname(", "classloader", "freemarker.template", "?new()", "registerundefinedfilter", "_self.env", "config.items", "request.application", "self.template", "lipsum", "cycler.", "joiner.", "namespace.", "attr(", "|attr", "os.", "require(", "process.", "global.", "file.read", "file.open", "file(", "dir.entries", "include(", "phpinfo", "print(", "#context", "#_memberaccess", "ognl", "@java", "new ", "memberaccess", "$smarty", "class.inspect", "dump(", "app.request", "settings.secret", "alert(", "system ", "smarty.version", "debug", "range.constructor", "string.class", "toarray", "readfile", "scriptengine", "applicationscope", "session.", "pagecontext", "servletcontext"}
+var templateSigns = [...]string{".class.", "class.get", ".mro(", "__class__", "__mro__", "__globals__", "__subclasses__", "__builtins__", "__import__", "__init__", "__base__", "getruntime", "java.lang", "t(java", "processbuilder", ".exec(", "popen(", "system(", "passthru(", "shell_exec(", "eval(", "exec(", "constructor", "getclass", "forname(", "classloader", "freemarker.template", "?new()", "registerundefinedfilter", "_self.env", "config.items", "request.application", "self.template", "lipsum", "cycler.", "joiner.", "namespace.", "attr(", "|attr", "os.", "require(", "process.", "global.", "file.read", "file.open", "file(", "dir.entries", "include(", "phpinfo", "print(", "#context", "#_memberaccess", "ognl", "@java", "new ", "memberaccess", "$smarty", "class.inspect", "dump(", "app.request", "settings.secret", "alert(", "system ", "smarty.version", "debug", "range.constructor", "string.class", "toarray", "readfile", "scriptengine", "applicationscope", "session.", "pagecontext", "servletcontext"}
 
 func (j *judge) template(s []byte) {
 	for _, m := range marks {
@@ -126,6 +126,9 @@ func (j *judge) template(s []byte) {
 					}
 					break
 				}
+			}
+			if m.open == "{php}" || m.open == "{{" && len(in)+4 >= len(s) && (string(in) == "config" || string(in) == "self" || string(in) == "settings" || string(in) == "lipsum") {
+				hit = 5
 			}
 			if hit < 5 && !cut && sums(in) {
 				hit = 5

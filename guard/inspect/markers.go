@@ -138,6 +138,9 @@ func (j *judge) ldap(s []byte) {
 		return
 	}
 	t := bytes.TrimLeft(s[n:], ") ")
+	if has(s, "*(|(") || has(s, "*(&(") || len(t) > 2 && t[0] == '(' && t[1] == '(' && (t[2] == '|' || t[2] == '&') && n > 0 && s[n-1] == '*' || has(s, "*()|") {
+		j.add(clLDAP, "ldap.filter", 5)
+	}
 	switch {
 	case len(t) > 1 && t[0] == '(' && (t[1] == '&' || t[1] == '|' || t[1] == '!') && (len(t) < 4 || t[2] == '(' || isSpace(t[2]) || isAlpha(t[2])):
 		j.add(clLDAP, "ldap.filter", 5)
@@ -152,6 +155,9 @@ func (j *judge) ldap(s []byte) {
 	}
 	if n > 0 && s[n-1] == '*' && (len(s)-n > 1 && (s[n+1] == '%' || s[n+1] == 0 || s[n+1] == ')')) {
 		j.add(clLDAP, "ldap.wildcard", 4)
+		if bytes.IndexByte(s[n:], 0) > 0 {
+			j.add(clLDAP, "ldap.wildcard", 5)
+		}
 	}
 }
 
@@ -259,6 +265,7 @@ func (j *judge) url(s []byte) {
 		if at := bytes.LastIndexByte(host, '@'); at >= 0 {
 			host = host[at+1:]
 		}
+		port := host[bytes.LastIndexByte(host, ':')+1:]
 		if len(host) > 0 && host[0] == '[' {
 			if c := bytes.IndexByte(host, ']'); c >= 0 {
 				host = host[:c+1]
@@ -269,7 +276,9 @@ func (j *judge) url(s []byte) {
 			}
 		}
 		host = bytes.TrimRight(host, ".")
-		if w := inner(host); w > 0 && (i == 2 || s[i-3] == ':') {
+		if w := inner(host); w == 2 && servicePorts.has(port) && i < 12 {
+			j.add(clSSRF, "ssrf.service", 5)
+		} else if w > 0 && (i == 2 || s[i-3] == ':') {
 			if n > 0 && w > 4 && bytes.IndexByte(s, ' ') >= 0 && bytes.IndexByte(s, ' ') < i {
 				w = 4
 			}
@@ -277,6 +286,9 @@ func (j *judge) url(s []byte) {
 		}
 	}
 }
+
+// servicePorts are those of data stores and control planes, where no page is.
+var servicePorts = words("22", "23", "25", "110", "143", "389", "445", "873", "1433", "1521", "2049", "2181", "2375", "2376", "2379", "3306", "3389", "4369", "5432", "5672", "5984", "6379", "6443", "7001", "8500", "9042", "9092", "9200", "9300", "10250", "11211", "15672", "27017", "50070")
 
 // inner weighs a host: addresses of the machine itself or of a cloud's metadata.
 func inner(h []byte) int {
@@ -448,6 +460,9 @@ func (j *judge) code(s []byte) {
 		case edge && (bytes.HasPrefix(arg, []byte("md5(")) || bytes.HasPrefix(arg, []byte("chr("))) || has(before, "${"):
 			j.add(clCode, "code.print", 5)
 		}
+	}
+	if has(s, "<%@") {
+		j.add(clCode, "code.jsp", 5)
 	}
 	if has(s, "${@") || has(s, "{${") && bytes.IndexByte(s, '(') > 0 {
 		j.add(clCode, "code.interpolation", 5)

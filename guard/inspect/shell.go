@@ -52,6 +52,9 @@ func (j *judge) shell(s []byte) {
 				k++
 			}
 			j.command(s, k, c)
+			if v := k; v+2 < len(s) && s[v] == '$' && isAlpha(s[v+1]) && len(ident(s[v+1:])) == len(s)-v-1 {
+				j.add(clCmd, "cmdi.variable", 4)
+			}
 			i = k - 1
 		case '$':
 			if i+1 < len(s) && s[i+1] == '(' {
@@ -239,6 +242,8 @@ done:
 	case end:
 		glued := from > 0 && !isSpace(s[from-1])
 		switch {
+		case (sep == '\n' || sep == '\r') && from < 4 && len(name) > 1 && len(bytes.TrimSpace(args)) == 0:
+			j.add(clCmd, "cmdi.command", 5) // a line break, then nothing but the command
 		case sep == '\n' || sep == '\r', len(name) == 1:
 			j.add(clCmd, "cmdi.command", 2)
 		case glued && len(name) > 1 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):

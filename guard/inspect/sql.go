@@ -498,6 +498,8 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				default:
 					add(2, "sqli.comment")
 				}
+			case quote != 0 && logic > 0 && operand && !compared && (lastKind == oNumber || lastKind == oNull):
+				add(5, "sqli.condition")
 			case score >= 2:
 				add(3, "sqli.comment")
 			case logic > 0 || closes > 0 || clause || started > 0:
@@ -587,8 +589,8 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				broke = true
 				break
 			}
-			if t.code == '|' && t.end-t.start == 2 && operand { // concatenation, or MySQL's OR
-				arith = true
+			if t.code == '|' && t.end-t.start == 2 && (operand || first) { // concatenation, or MySQL's OR
+				arith = operand
 				if quote == 0 {
 					logic++
 				}
@@ -1025,7 +1027,7 @@ func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
 			return 4, "sqli.statement"
 		}
 	case "shutdown":
-		if u.kind == tComment || u.kind == tSemi || u.kind == tEnd {
+		if u.kind == tComment || u.kind == tSemi || u.kind == tEnd || u.end-u.start == 4 && l.v[u.start]|32 == 'w' {
 			l.i = u.start
 			return 2, "sqli.statement"
 		}
@@ -1039,7 +1041,11 @@ func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
 		if u.kind == tOpen || u.kind == tNumber {
 			return 2, "sqli.statement"
 		}
-	case "call", "use", "show", "kill", "open", "do", "lock", "print", "replace":
+	case "print":
+		if u.system {
+			return 5, "sqli.variable"
+		}
+	case "call", "use", "show", "kill", "open", "do", "lock", "replace":
 		if u.call >= callUseful {
 			l.i = u.start
 			return 2, "sqli.statement"
