@@ -63,6 +63,9 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 		m.limits(path+".limits", o.Limits)
 		oneOf(&m, path+".anonymous", o.Anonymous, Never, Always)
 		m.scopes(path+".scopes", o.Scopes)
+		if len(o.Scopes) > 0 && !a.Auth.Enabled() {
+			m.add(path+".scopes", "scopes are demanded, but auth names no issuer and no key that could carry them")
+		}
 	}
 	m.exceptions(a.Exceptions, known)
 	return m

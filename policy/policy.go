@@ -24,48 +24,48 @@ import (
 // asks for no credential and sets no limit.
 type API struct {
 	// Mode is the mode of every check that nothing below sets; "" is observe.
-	Mode sallyport.Mode `yaml:"mode"`
+	Mode sallyport.Mode `yaml:"mode" enum:"observe|enforce|off" doc:"Mode of every check that nothing below sets. Default observe."`
 	// Checks sets the mode of single stages.
-	Checks map[sallyport.Stage]sallyport.Mode `yaml:"checks"`
-	Auth   Auth                               `yaml:"auth"`
-	Limits []Limit                            `yaml:"limits"`
-	Bounds Bounds                             `yaml:"bounds"`
+	Checks map[sallyport.Stage]sallyport.Mode `yaml:"checks" doc:"Mode of single stages: identify, limit, authenticate, authorise, validate, inspect."`
+	Auth   Auth                               `yaml:"auth" doc:"Who may call."`
+	Limits []Limit                            `yaml:"limits" doc:"How often something may happen."`
+	Bounds Bounds                             `yaml:"bounds" doc:"Sizes within which a request is looked at."`
 	// Shadow says what happens to a request for an operation that the
 	// specification does not declare.
-	Shadow Shadow `yaml:"shadow"`
+	Shadow Shadow `yaml:"shadow" enum:"observe|refuse" doc:"What happens to operations that no specification declares. Default observe."`
 	// Undocumented says what happens to a parameter or body property that the
 	// specification does not declare; "" records it.
-	Undocumented Shadow `yaml:"undocumented"`
+	Undocumented Shadow `yaml:"undocumented" enum:"observe|refuse" doc:"What happens to parameters and body properties that no specification declares. Default observe."`
 	// Answers is the mode of the checks of what the upstream answers; "" is observe.
-	Answers    sallyport.Mode    `yaml:"answers"`
-	Operations []OperationDemand `yaml:"operations"`
-	Exceptions []Exception       `yaml:"exceptions"`
+	Answers    sallyport.Mode    `yaml:"answers" enum:"observe|enforce|off" doc:"Mode of the checks of answers. Default observe."`
+	Operations []OperationDemand `yaml:"operations" doc:"Demands of single operations."`
+	Exceptions []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
 }
 
 // An OperationDemand changes what is demanded of one operation.
 type OperationDemand struct {
 	// Operation is "GET /items/{id}" or an operationId.
-	Operation string                             `yaml:"operation"`
-	Mode      sallyport.Mode                     `yaml:"mode"`
-	Checks    map[sallyport.Stage]sallyport.Mode `yaml:"checks"`
+	Operation string                             `yaml:"operation" doc:"\"GET /items/{id}\" or an operationId."`
+	Mode      sallyport.Mode                     `yaml:"mode" enum:"observe|enforce|off" doc:"Mode of every check that nothing below sets. Default observe."`
+	Checks    map[sallyport.Stage]sallyport.Mode `yaml:"checks" doc:"Mode of single stages: identify, limit, authenticate, authorise, validate, inspect."`
 	// Scopes are demanded besides those of the specification.
-	Scopes    []string  `yaml:"scopes"`
-	Anonymous Anonymous `yaml:"anonymous"`
-	Limits    []Limit   `yaml:"limits"`
+	Scopes    []string  `yaml:"scopes" doc:"Scopes demanded."`
+	Anonymous Anonymous `yaml:"anonymous" enum:"never|always" doc:"When a request without a credential is let through. Default: where the specification asks for none."`
+	Limits    []Limit   `yaml:"limits" doc:"How often something may happen."`
 }
 
 // Auth is who may call. With neither issuers nor keys nobody is asked.
 type Auth struct {
-	OIDC   []OIDC `yaml:"oidc"`
-	Keys   []Key  `yaml:"keys"`
-	KeyIn  KeyIn  `yaml:"key_in"`
-	Pepper string `yaml:"key_pepper"` // secret of hashes of the form hmac-sha256:…, resolved before Compile
+	OIDC   []OIDC `yaml:"oidc" doc:"Issuers of tokens."`
+	Keys   []Key  `yaml:"keys" doc:"API keys, by their hashes."`
+	KeyIn  KeyIn  `yaml:"key_in" doc:"Where API keys are presented. Default header X-API-Key."`
+	Pepper string `yaml:"key_pepper" doc:"Secret of the hashes of the form hmac-sha256:…, as env:NAME or file:PATH."` // secret of hashes of the form hmac-sha256:…, resolved before Compile
 	// Anonymous says when a request without a credential is let through.
-	Anonymous Anonymous     `yaml:"anonymous"`
-	Skew      time.Duration `yaml:"skew"` // of clocks; zero is one minute
+	Anonymous Anonymous     `yaml:"anonymous" enum:"never|always" doc:"When a request without a credential is let through. Default: where the specification asks for none."`
+	Skew      time.Duration `yaml:"skew" doc:"How far clocks may differ. Default 1m."` // of clocks; zero is one minute
 	// Failures bounds, per client, credentials that fail their verification;
 	// the zero value is 20 a minute.
-	Failures Rate `yaml:"failures"`
+	Failures Rate `yaml:"failures" doc:"Credentials of one client that may fail. Default 20/min."`
 }
 
 // Enabled reports whether any credential could be accepted.
@@ -73,25 +73,25 @@ func (a Auth) Enabled() bool { return len(a.OIDC) > 0 || len(a.Keys) > 0 }
 
 // OIDC is one issuer of tokens and what its tokens must say.
 type OIDC struct {
-	Issuer     string   `yaml:"issuer"`
-	Audience   string   `yaml:"audience"`
-	Algorithms []string `yaml:"algorithms"` // empty: all of Algorithms()
-	Types      []string `yaml:"types"`      // typ headers accepted; empty: none, JWT and at+jwt
+	Issuer     string   `yaml:"issuer" need:"1" doc:"URL of the issuer, exactly as its tokens say it."`
+	Audience   string   `yaml:"audience" need:"1" doc:"Audience that its tokens must be made for."`
+	Algorithms []string `yaml:"algorithms" doc:"Signature algorithms allowed. Default: RS, PS, ES and EdDSA."` // empty: all of Algorithms()
+	Types      []string `yaml:"types" doc:"typ headers allowed. Default: none, JWT and at+jwt."`               // typ headers accepted; empty: none, JWT and at+jwt
 }
 
 // A Key is one API key, known by its hash only.
 type Key struct {
-	ID      string    `yaml:"id"`
-	Hash    string    `yaml:"hash"` // sha256:<hex> or hmac-sha256:<hex>
-	Subject string    `yaml:"subject"`
-	Scopes  []string  `yaml:"scopes"`
-	Expires time.Time `yaml:"expires"` // zero: never
+	ID      string    `yaml:"id" need:"1" doc:"Its name."`
+	Hash    string    `yaml:"hash" need:"1" doc:"sha256:<hex> or hmac-sha256:<hex> of the key."` // sha256:<hex> or hmac-sha256:<hex>
+	Subject string    `yaml:"subject" doc:"Who the key stands for. Default its id."`
+	Scopes  []string  `yaml:"scopes" doc:"Scopes demanded."`
+	Expires time.Time `yaml:"expires" doc:"When it ends."` // zero: never
 }
 
 // KeyIn is where API keys are presented.
 type KeyIn struct {
-	In   sallyport.In `yaml:"in"`   // header, query or cookie; "" is header
-	Name string       `yaml:"name"` // "" is X-API-Key
+	In   sallyport.In `yaml:"in" enum:"header|query|cookie" doc:"Where: header, query or cookie."` // header, query or cookie; "" is header
+	Name string       `yaml:"name" doc:"Name of the header, parameter or cookie."`                 // "" is X-API-Key
 }
 
 // Anonymous says when a request without a credential is let through.
@@ -126,9 +126,9 @@ const (
 
 // A Limit bounds how often something may happen.
 type Limit struct {
-	Rate  Rate `yaml:"rate"`
-	Burst int  `yaml:"burst"` // at once; zero is the rate's count
-	Per   Per  `yaml:"per"`
+	Rate  Rate `yaml:"rate" need:"1" doc:"Count and window, such as 100/min."`
+	Burst int  `yaml:"burst" doc:"How many at once. Default the rate's count."` // at once; zero is the rate's count
+	Per   Per  `yaml:"per" need:"1" enum:"client|principal|operation" doc:"What is counted by."`
 }
 
 func (l Limit) String() string {
@@ -201,13 +201,13 @@ func (r Rate) String() string {
 // Bounds are the sizes within which a request is looked at, and what happens
 // beyond them. Zero fields take the value of DefaultBounds.
 type Bounds struct {
-	Body     int64 `yaml:"body"`   // bytes of a request body that is read whole
-	Answer   int64 `yaml:"answer"` // bytes of an answer's body that are looked at
-	Sample   int64 `yaml:"sample"` // bytes looked at of a body that streams
-	Oversize Over  `yaml:"oversize"`
+	Body     int64 `yaml:"body" doc:"Bytes of a request body that is read whole. Default 1 MiB."` // bytes of a request body that is read whole
+	Answer   int64 `yaml:"answer" doc:"Bytes of an answer that are looked at. Default 256 KiB."`  // bytes of an answer's body that are looked at
+	Sample   int64 `yaml:"sample" doc:"Bytes looked at of a body that streams. Default 16 KiB."`  // bytes looked at of a body that streams
+	Oversize Over  `yaml:"oversize" enum:"refuse|pass" doc:"What happens to a body beyond the bound. Default refuse."`
 	// Encoded says what happens to a request body with a Content-Encoding,
 	// which nobody here can read.
-	Encoded Over `yaml:"encoded"`
+	Encoded Over `yaml:"encoded" enum:"refuse|pass" doc:"What happens to a body with a Content-Encoding. Default refuse."`
 }
 
 // Over is what happens to what cannot be looked at.
@@ -234,14 +234,14 @@ func (b Bounds) WithDefaults() Bounds {
 // An Exception spares one finding from being acted on: it is still recorded,
 // with the exception's ID. Owner, reason and expiry are demanded of each.
 type Exception struct {
-	ID string `yaml:"id"`
+	ID string `yaml:"id" need:"1" doc:"Its name."`
 	// Rule is a rule's name, or one ending in ".*" for a family.
-	Rule      string    `yaml:"rule"`
-	Operation string    `yaml:"operation"` // "GET /items/{id}", an operationId, or "" for all
-	Place     string    `yaml:"place"`     // "query q", "body /a/*/b" (* is one segment), or "" for all
-	Owner     string    `yaml:"owner"`
-	Reason    string    `yaml:"reason"`
-	Expires   time.Time `yaml:"expires"`
+	Rule      string    `yaml:"rule" need:"1" doc:"Rule that is spared, or a family such as sqli.*."`
+	Operation string    `yaml:"operation" doc:"\"GET /items/{id}\" or an operationId."`                                                     // "GET /items/{id}", an operationId, or "" for all
+	Place     string    `yaml:"place" doc:"Place that it is spared at, such as \"query q\" or \"body /items/*/name\". Default everywhere."` // "query q", "body /a/*/b" (* is one segment), or "" for all
+	Owner     string    `yaml:"owner" need:"1" doc:"Who answers for it."`
+	Reason    string    `yaml:"reason" need:"1" doc:"Why it is granted."`
+	Expires   time.Time `yaml:"expires" doc:"When it ends."`
 }
 
 // Stages are those whose mode a policy may set.

@@ -1,0 +1,222 @@
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	yaml "go.yaml.in/yaml/v4"
+	"pgregory.net/rapid"
+	sallyport "sallyport.dev"
+	"sallyport.dev/policy"
+)
+
+var (
+	now   = time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
+	known = []sallyport.Operation{
+		{API: "items", Method: "GET", Template: "/v1/items/{id}", Name: "getItem", Declared: true},
+		{API: "items", Method: "POST", Template: "/v1/items", Name: "createItem", Declared: true},
+	}
+)
+
+const hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+func read(t testing.TB, text string) policy.API {
+	t.Helper()
+	var a policy.API
+	if err := yaml.Unmarshal([]byte(text), &a); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	return a
+}
+
+func TestGoodPoliciesHaveNoMistakes(t *testing.T) {
+	for _, text := range []string{
+		"{}",
+		"{mode: enforce, checks: {inspect: observe, limit: off}, shadow: refuse, undocumented: refuse, answers: off}",
+		`{auth: {oidc: [{issuer: "https://idp.example.test/realm", audience: a, algorithms: [ES256], types: [at+jwt]}, {issuer: "http://127.0.0.1:8080", audience: a}], skew: 30s, failures: 5/min}}`,
+		"{auth: {keys: [{id: k, hash: '" + hash + "', scopes: ['a:b']}], key_in: {in: query, name: api_key}, anonymous: never}}",
+		"{limits: [{rate: 100/min, per: principal}, {rate: 5/s, burst: 20, per: client}, {rate: 20/10s, per: operation}]}",
+		"{operations: [{operation: getItem, mode: off}, {operation: 'POST /v1/items', checks: {validate: observe}, limits: [{rate: 1/day, per: client}]}]}",
+		"{exceptions: [{id: E1, rule: sqli.*, operation: getItem, place: query q, owner: team, reason: because, expires: 2027-06-01T00:00:00Z}]}",
+		"{bounds: {body: 65536, answer: 1024, sample: 100, oversize: pass, encoded: refuse}}",
+	} {
+		if m := read(t, text).Check(known); len(m) > 0 {
+			t.Errorf("%s:\n%v", text, m)
+		}
+	}
+}
+
+func TestEveryMistakeIsNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"{mode: block}":                                            `mode: "block" is not one of observe, enforce, off`,
+		"{checks: {inspection: off}}":                              `checks: "inspection" is not one of identify`,
+		"{checks: {inspect: on}}":                                  `checks.inspect: "on" is not one of`,
+		"{checks: {decide: off}}":                                  `checks: "decide" is not one of`,
+		"{shadow: ask}":                                            `shadow: "ask"`,
+		"{undocumented: drop}":                                     `undocumented: "drop"`,
+		"{answers: maybe}":                                         `answers: "maybe"`,
+		"{auth: {oidc: [{audience: a}]}}":                          "auth.oidc[0].issuer: missing",
+		`{auth: {oidc: [{issuer: "https://i"}]}}`:                  "auth.oidc[0].audience: missing",
+		`{auth: {oidc: [{issuer: "http://i", audience: a}]}}`:      "want https",
+		`{auth: {oidc: [{issuer: "https://i#x", audience: a}]}}`:   "no credentials, query or fragment",
+		`{auth: {oidc: [{issuer: "https://u:p@i", audience: a}]}}`: "no credentials, query or fragment",
+		`{auth: {oidc: [{issuer: "i", audience: a}]}}`:             "not a URL of a host",
+		`{auth: {oidc: [{issuer: "https://i", audience: a}, {issuer: "https://i", audience: b}]}}`:                   "stands twice",
+		`{auth: {oidc: [{issuer: "https://i", audience: a, algorithms: [HS256]}]}}`:                                  `algorithms[0]: "HS256"`,
+		`{auth: {oidc: [{issuer: "https://i", audience: a, algorithms: [none]}]}}`:                                   `algorithms[0]: "none"`,
+		"{auth: {keys: [{hash: '" + hash + "'}]}}":                                                                   "auth.keys[0].id: missing",
+		"{auth: {keys: [{id: k, hash: secret}]}}":                                                                    "never the key itself",
+		"{auth: {keys: [{id: k, hash: 'sha256:ab'}]}}":                                                               "64 hexadecimal digits",
+		"{auth: {keys: [{id: k, hash: 'hmac-" + hash + "'}]}}":                                                       "needs auth.key_pepper",
+		"{auth: {keys: [{id: a, hash: '" + hash + "'}, {id: b, hash: '" + hash + "'}]}}":                             "the same key stands twice",
+		"{auth: {keys: [{id: k, hash: '" + hash + "', scopes: ['a b']}]}}":                                           "is not a scope",
+		"{auth: {key_in: {in: body}}}":                                                                               "auth.key_in.in",
+		"{auth: {key_in: {name: 'a b'}}}":                                                                            "auth.key_in.name",
+		"{auth: {key_in: {name: authorization}}}":                                                                    "carries bearer tokens",
+		"{auth: {anonymous: sometimes}}":                                                                             "auth.anonymous",
+		"{auth: {skew: 1h}}":                                                                                         "auth.skew",
+		"{limits: [{per: client}]}":                                                                                  "limits[0].rate: missing",
+		"{limits: [{rate: 1/s}]}":                                                                                    "limits[0].per: missing",
+		"{limits: [{rate: 1/s, per: moon}]}":                                                                         `limits[0].per: "moon"`,
+		"{limits: [{rate: 1/s, per: client, burst: -1}]}":                                                            "burst: -1 is negative",
+		"{bounds: {body: -1}}":                                                                                       "bounds.body",
+		"{bounds: {sample: 9999999}}":                                                                                "bounds.sample",
+		"{bounds: {oversize: cut}}":                                                                                  "bounds.oversize",
+		"{operations: [{mode: off}]}":                                                                                "operations[0].operation: missing",
+		"{operations: [{operation: getItems}]}":                                                                      `did you mean "getItem"?`,
+		"{operations: [{operation: 'GET /v1/item/{id}'}]}":                                                           `did you mean "GET /v1/items/{id}"?`,
+		"{operations: [{operation: completelyDifferent}]}":                                                           `no operation "completelyDifferent"`,
+		"{operations: [{operation: getItem}, {operation: getItem}]}":                                                 "stands twice",
+		"{operations: [{operation: getItem, scopes: [staff]}]}":                                                      "auth names no issuer",
+		"{exceptions: [{rule: a.b, owner: o, reason: r, expires: 2027-01-01T00:00:00Z}]}":                            "exceptions[0].id: missing",
+		"{exceptions: [{id: e, rule: a.b, reason: r, expires: 2027-01-01T00:00:00Z}]}":                               "exceptions[0].owner: missing",
+		"{exceptions: [{id: e, rule: a.b, owner: o, expires: 2027-01-01T00:00:00Z}]}":                                "exceptions[0].reason: missing",
+		"{exceptions: [{id: e, rule: a.b, owner: o, reason: r}]}":                                                    "exceptions[0].expires: missing",
+		"{exceptions: [{id: e, rule: '*', owner: o, reason: r, expires: 2027-01-01T00:00:00Z}]}":                     "exceptions[0].rule",
+		"{exceptions: [{id: e, rule: 'a.*.b', owner: o, reason: r, expires: 2027-01-01T00:00:00Z}]}":                 "exceptions[0].rule",
+		"{exceptions: [{id: e, rule: a, place: 'somewhere x', owner: o, reason: r, expires: 2027-01-01T00:00:00Z}]}": "exceptions[0].place",
+	} {
+		m := read(t, text).Check(known)
+		if len(m) != 1 || !strings.Contains(m.Error(), want) {
+			t.Errorf("%s: got %q, want one mistake with %q", text, m.Error(), want)
+		}
+	}
+}
+
+func TestOperationDemandsOverrideTheAPIs(t *testing.T) {
+	a := read(t, `{mode: enforce, checks: {inspect: observe}, limits: [{rate: 9/s, per: client}], operations: [
+		{operation: getItem, checks: {inspect: off}, scopes: [staff], anonymous: never, limits: [{rate: 1/s, per: principal}]},
+		{operation: "POST /v1/items", mode: observe}],
+		exceptions: [{id: all, rule: x.y}, {id: one, rule: x.y, operation: createItem}]}`)
+	get, post, shadow := a.For(known[0]), a.For(known[1]), a.For(sallyport.Operation{API: "items"})
+	for _, c := range []struct {
+		name      string
+		got, want any
+	}{
+		{"get inspect", get.Modes[sallyport.StageInspect], sallyport.Off},
+		{"get validate", get.Modes[sallyport.StageValidate], sallyport.Enforce},
+		{"post inspect", post.Modes[sallyport.StageInspect], sallyport.Observe},
+		{"post validate", post.Modes[sallyport.StageValidate], sallyport.Observe},
+		{"shadow inspect", shadow.Modes[sallyport.StageInspect], sallyport.Observe},
+		{"shadow limit", shadow.Modes[sallyport.StageLimit], sallyport.Enforce},
+		{"get anonymous", get.Anonymous, policy.Never},
+		{"post anonymous", post.Anonymous, policy.ByContract},
+		{"get limits", len(get.Limits), 2},
+		{"get own limits", get.OwnLimits, 1},
+		{"post limits", len(post.Limits), 1},
+		{"get exceptions", len(get.Exceptions), 1},
+		{"post exceptions", len(post.Exceptions), 2},
+		{"default mode", policy.API{}.For(known[0]).Modes[sallyport.StageValidate], sallyport.Observe},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestExceptionsCoverWhatTheySay(t *testing.T) {
+	in := func(in sallyport.In, name string) sallyport.Place { return sallyport.Place{In: in, Name: name} }
+	for _, c := range []struct {
+		rule, place string
+		given       string
+		at          sallyport.Place
+		want        bool
+	}{
+		{"sqli.union", "", "sqli.union", in("query", "q"), true},
+		{"sqli.union", "", "sqli.unions", in("query", "q"), false},
+		{"sqli.*", "", "sqli.union", in("query", "q"), true},
+		{"sqli.*", "", "sqli", in("query", "q"), false},
+		{"sqli.*", "", "sqlix.union", in("query", "q"), false},
+		{"a", "query q", "a", in("query", "q"), true},
+		{"a", "query q", "a", in("query", "Q"), false},
+		{"a", "query q", "a", in("body", "q"), false},
+		{"a", "header x-trace", "a", in("header", "X-Trace"), true},
+		{"a", "query", "a", in("query", "anything"), true},
+		{"a", "body /a/*/b", "a", in("body", "/a/0/b"), true},
+		{"a", "body /a/*/b", "a", in("body", "/a/0/c"), false},
+		{"a", "body /a/*/b", "a", in("body", "/a/0/1/b"), false},
+		{"a", "body /a/*", "a", in("body", "/a"), false},
+		{"a", "body /a", "a", in("body", "/a/b"), false},
+	} {
+		e := policy.Exception{Rule: c.rule, Place: c.place, Expires: now.Add(time.Second)}
+		if got := e.Covers(c.given, c.at, now); got != c.want {
+			t.Errorf("%s at %q for %s at %s: got %v, want %v", c.rule, c.place, c.given, c.at, got, c.want)
+		}
+		if e.Covers(c.given, c.at, e.Expires) {
+			t.Errorf("%s at %q still covers when it has ended", c.rule, c.place)
+		}
+	}
+}
+
+func TestRatesReadWhatTheyWrite(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := policy.Rate{Count: rapid.IntRange(1, 1<<30).Draw(t, "count"),
+			Window: time.Duration(rapid.Int64Range(1, 1e9).Draw(t, "ms")) * time.Millisecond}
+		got, err := policy.ParseRate(r.String())
+		if r.Window > 366*24*time.Hour {
+			return
+		}
+		if err != nil || got != r {
+			t.Fatalf("%v reads as %v, %v", r, got, err)
+		}
+	})
+	for _, bad := range []string{"", "100", "/min", "0/s", "-1/s", "1/", "1/fortnight", "1/-1s", "1/1us", "x/s", "1.5/s", "99999999999999999999/s", "1/9999999h"} {
+		if r, err := policy.ParseRate(bad); err == nil {
+			t.Errorf("%q reads as %v", bad, r)
+		}
+	}
+}
+
+func TestDiffInWords(t *testing.T) {
+	was := read(t, `{mode: observe, limits: [{rate: 100/min, per: client}], auth: {keys: [{id: shop, subject: shop, hash: "`+hash+`"}]},
+		operations: [{operation: getItem, mode: off}]}`)
+	now := read(t, `{mode: enforce, checks: {inspect: observe}, limits: [{rate: 50/min, per: client, burst: 5}], shadow: refuse, bounds: {body: 65536},
+		auth: {oidc: [{issuer: "https://idp.example.test", audience: items}], keys: [{id: shop, subject: shop, hash: "`+strings.Replace(hash, "9f", "00", 1)+`"}], anonymous: never},
+		operations: [{operation: createItem, scopes: [staff]}],
+		exceptions: [{id: E1, rule: sqli.*, place: query q, owner: web, reason: search box, expires: 2027-06-01T00:00:00Z}]}`)
+	want := []string{
+		"mode: observe → enforce",
+		"check inspect: now observe",
+		"issuer added: https://idp.example.test for audience items",
+		"API key shop: replaced by another secret",
+		"anonymous requests: by contract → never",
+		"limit removed: 100/min per client",
+		"limit added: 50/min per client (burst 5)",
+		"body bound: 1 MiB → 64 KiB",
+		"undeclared operations: observe → refuse",
+		"getItem: own demands removed",
+		"getItem: mode: no longer off",
+		"createItem: own demands added",
+		"createItem: scope added: staff",
+		"exception added: E1 spares sqli.* on all operations, query q until 2027-06-01 (web: search box)",
+	}
+	got := policy.Diff(was, now)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if same := policy.Diff(now, now); len(same) > 0 {
+		t.Errorf("no change is %q", same)
+	}
+}
