@@ -102,7 +102,7 @@ func (p *passage) forward() {
 			o := unknown
 			func() {
 				defer func() { t.done(o) }()
-				o = p.reply(t)
+				o = p.reply()
 			}()
 			return
 		}
@@ -144,7 +144,7 @@ func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reas
 	if p.r.Context().Err() != nil && !errors.Is(context.Cause(p.r.Context()), context.DeadlineExceeded) {
 		return unknown, guard.Kind{}, &sallyport.Reason{Stage: sallyport.StageForward, Rule: "client.gone", Mode: sallyport.Observe}, false
 	}
-	inHand := p.in.over == nil || p.in.skip
+	inHand := p.in.over == nil || p.held
 	idempotent := false
 	switch p.r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -188,7 +188,7 @@ func (p *passage) send(l *link) error {
 	}
 	switch {
 	case p.in.over == nil:
-	case p.in.skip:
+	case p.held:
 		q.Body = p.body.b
 	default:
 		q.Stream, q.Length = p.stream(), p.r.ContentLength
@@ -245,7 +245,7 @@ func (p *passage) sendStandard(l *link, host string) error {
 	q := &http.Request{Method: p.r.Method, URL: &u, Host: host, Header: p.standardHeader(), Proto: "HTTP/2.0", ProtoMajor: 2}
 	switch {
 	case p.in.over == nil:
-	case p.in.skip:
+	case p.held:
 		q.Body, q.ContentLength = io.NopCloser(&held{b: p.body.b}), int64(len(p.body.b))
 	default:
 		q.Body, q.ContentLength = io.NopCloser(p.stream()), p.r.ContentLength
@@ -353,7 +353,7 @@ func (p *passage) standardHeader() http.Header {
 }
 
 // reply answers with what p.up holds and says what that means for the instance.
-func (p *passage) reply(t try) outcome {
+func (p *passage) reply() outcome {
 	a, g := &p.up, p.g
 	defer a.close()
 	p.out.Origin = a.status
@@ -366,8 +366,11 @@ func (p *passage) reply(t try) outcome {
 			p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.switch", "the answer switched to what was not asked for"))
 			return failed
 		}
-		p.ses.Response(a.status, a.header, g.o.Now())
-		return p.tunnel(t)
+		if step := p.ses.Response(a.status, a.header, g.o.Now()); step.Verb != guard.Proceed {
+			p.refuseStep(step)
+			return served
+		}
+		return p.tunnel()
 	}
 	step := p.ses.Response(a.status, a.header, g.o.Now())
 	if step.Verb != guard.Proceed {
@@ -465,6 +468,9 @@ func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
 	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil {
 		h["Alt-Svc"] = *v
 	}
+	if p.g.leaving.Load() {
+		h["Connection"] = lastAnswer
+	}
 	p.wrote = true
 	p.out.Status = a.status
 	if err := out.WriteAnswer(a.status, h, a.whole); err != nil {
@@ -476,6 +482,9 @@ func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
 	p.finish()
 	return o
 }
+
+// lastAnswer tells a client that the connection ends with this answer.
+var lastAnswer = []string{"close"}
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
@@ -499,6 +508,9 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 		h["Content-Length"] = []string{strconv.FormatInt(a.length, 10)}
 	default:
 		delete(h, "Content-Length")
+	}
+	if p.g.leaving.Load() && p.r.ProtoMajor == 1 {
+		h["Connection"] = lastAnswer
 	}
 	p.wrote = true
 	p.out.Status = a.status
@@ -532,16 +544,14 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	if step.Body == guard.BodySample {
 		keep = max(keep, int(step.BodyLimit)+1)
 	}
-	p.sample.b = append(p.sample.b, a.whole[:min(len(a.whole), keep)]...)
+	p.keep(a.whole, keep)
 	a.whole = nil
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	for {
 		n, err := a.Read(*buf)
 		if n > 0 {
-			if room := keep - len(p.sample.b); room > 0 {
-				p.sample.b = append(p.sample.b, (*buf)[:min(n, room)]...)
-			}
+			p.keep((*buf)[:n], keep)
 			p.timeWrite()
 			if _, err := w.Write((*buf)[:n]); err != nil {
 				p.cutAnswer(nil)
@@ -568,12 +578,28 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 			return failed
 		}
 	}
-	if step.Body == guard.BodySample && p.ses != nil {
+	if step.Body == guard.BodySample && p.ses != nil && !p.crowded {
 		p.ses.ResponseBody(p.sample.b[:min(int64(len(p.sample.b)), step.BodyLimit+1)], p.g.o.Now())
 	}
 	p.trailers()
 	p.finish()
 	return o
+}
+
+// keep adds what passes to the sample, up to limit bytes of it and as long as
+// there is room for bodies.
+func (p *passage) keep(b []byte, limit int) {
+	b = b[:min(len(b), max(0, limit-len(p.sample.b)))]
+	if len(b) == 0 || p.crowded {
+		return
+	}
+	if need := len(p.sample.b) + len(b); need > cap(p.sample.b) {
+		if p.grow(&p.sample, int64(min(limit, max(need, 2*cap(p.sample.b))))) != nil {
+			p.crowded = true
+			return
+		}
+	}
+	p.sample.b = append(p.sample.b, b...)
 }
 
 // cutAnswer records an answer that broke off and marks the connection to be cut.

@@ -36,9 +36,10 @@ type Gateway struct {
 	standard  *http.Server // HTTP/2, and HTTP/1.1 of the reference front
 	handoff   *handoff     // how connections reach it
 
-	conns       gauge  // connections open
-	clientConns *crowd // connections open, by peer
-	draining    atomic.Bool
+	conns       gauge       // connections open
+	clientConns *crowd      // connections open, by peer
+	draining    atomic.Bool // Drain has been called
+	leaving     atomic.Bool // and answers say that connections end
 	altSvc      atomic.Pointer[[]string]
 
 	mu        sync.Mutex // over what follows
@@ -47,7 +48,8 @@ type Gateway struct {
 	drained   chan struct{} // closed when Drain has ended
 	drainErr  error
 	greeting  sync.WaitGroup // connections between accept and their first request
-	loops     sync.WaitGroup
+	accepts   sync.WaitGroup // accept loops
+	loops     sync.WaitGroup // of the servers
 }
 
 var _ http.Handler = (*Gateway)(nil)

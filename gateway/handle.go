@@ -42,9 +42,11 @@ type passage struct {
 	answer   buffer  // of the answer's body, what is held
 	sample   buffer  // of the answer's body, what has passed
 	out      guard.Outcome
+	held     bool  // body is all of it
 	reserved int64 // of Gateway.buffered
 	ended    bool  // the record has been handed over
 	wrote    bool  // the answer's head is out
+	crowded  bool  // there was no room for the sample
 	abort    bool  // the answer broke off: the connection is to be cut
 	idValue  [1]string
 }
@@ -390,7 +392,7 @@ type inbound struct {
 	p    *passage
 	n    int64
 	err  error // why it could not be read to its end, other than io.EOF
-	skip bool  // already at its end
+	eof  bool
 }
 
 var errTooLarge = errors.New("request body is longer than the bound")
@@ -399,7 +401,7 @@ func (in *inbound) Read(b []byte) (int, error) {
 	if in.err != nil {
 		return 0, in.err
 	}
-	if in.skip {
+	if in.eof {
 		return 0, io.EOF
 	}
 	if in.p.rc != nil {
@@ -409,7 +411,7 @@ func (in *inbound) Read(b []byte) (int, error) {
 	in.n += int64(n)
 	switch {
 	case err == io.EOF:
-		in.skip = true
+		in.eof = true
 	case err != nil:
 		in.err = err
 	case in.n > in.p.g.o.Bounds.Body:
@@ -432,7 +434,7 @@ func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 			if _, err := p.fill(&p.body, &p.in, r.ContentLength, r.ContentLength); err != nil {
 				return p.bodyTrouble(err)
 			}
-			p.in.skip = true
+			p.held = true
 		}
 		return guard.Kind{}, nil
 	}
@@ -445,11 +447,7 @@ func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 		if err != nil {
 			return p.bodyTrouble(err)
 		}
-		if ended {
-			p.in.skip = true
-		}
-	} else {
-		p.in.skip = true
+		p.held = ended
 	}
 	if step = p.ses.RequestBody(p.body.b, p.g.o.Now()); step.Verb != guard.Proceed {
 		p.refuseStep(step)

@@ -75,31 +75,31 @@ func (l *liar) requests() []string {
 func TestLyingUpstreams(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		liar   liar
+		liar   *liar
 		status int    // 0: the answer had begun and is cut off
 		rule   string // of the record's reason
 		body   string
 	}{
-		{"honest", liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"}, 200, "", "ok"},
-		{"until close", liar{answer: "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"}, 200, "", "ok"},
-		{"too much", liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"}, 200, "", "ok"},
-		{"resets before the answer", liar{reset: true}, 502, "upstream.reset", ""},
-		{"closes before the answer", liar{}, 502, "upstream.reset", ""},
-		{"stalls", liar{hang: true}, 504, "upstream.late", ""},
-		{"stalls in the head", liar{hang: true, answer: "HTTP/1.1 200 OK\r\nContent-Le"}, 504, "upstream.late", ""},
-		{"garbage", liar{answer: "\x00\x01\x02 nothing of HTTP\r\n\r\n"}, 502, "", ""},
-		{"both lengths", liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"}, 502, "", ""},
-		{"two lengths", liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"}, 502, "", ""},
-		{"bare line feeds", liar{answer: "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"}, 502, "", ""},
-		{"folded header", liar{answer: "HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok"}, 502, "", ""},
-		{"unasked 101", liar{answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"}, 502, "", ""},
-		{"body too short", liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok"}, 0, "upstream.body.short", ""},
-		{"broken chunk", liar{answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"}, 0, "", ""},
-		{"endless header", liar{answer: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("b", 1000)+"\r\n", 400)}, 502, "", ""},
+		{"honest", &liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"}, 200, "", "ok"},
+		{"until close", &liar{answer: "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"}, 200, "", "ok"},
+		{"too much", &liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"}, 200, "", "ok"},
+		{"resets before the answer", &liar{reset: true}, 502, "upstream.reset", ""},
+		{"closes before the answer", &liar{}, 502, "upstream.reset", ""},
+		{"stalls", &liar{hang: true}, 504, "upstream.late", ""},
+		{"stalls in the head", &liar{hang: true, answer: "HTTP/1.1 200 OK\r\nContent-Le"}, 504, "upstream.late", ""},
+		{"garbage", &liar{answer: "\x00\x01\x02 nothing of HTTP\r\n\r\n"}, 502, "", ""},
+		{"both lengths", &liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"}, 502, "", ""},
+		{"two lengths", &liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"}, 502, "", ""},
+		{"bare line feeds", &liar{answer: "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"}, 502, "", ""},
+		{"folded header", &liar{answer: "HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok"}, 502, "", ""},
+		{"unasked 101", &liar{answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"}, 502, "", ""},
+		{"body too short", &liar{answer: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok"}, 0, "upstream.body.short", ""},
+		{"broken chunk", &liar{answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"}, 0, "", ""},
+		{"endless header", &liar{answer: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("b", 1000)+"\r\n", 400)}, 502, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := &tt.liar
+			l := tt.liar
 			url := l.start(t)
 			a := to(url)
 			a[0].Health = gateway.Health{Failures: 1000, Retries: -1}

@@ -191,7 +191,7 @@ func TestRetries(t *testing.T) {
 		{"PUT in hand, reset", "PUT", "x", true, true},
 		{"POST, reset", "POST", "x", true, false},
 		{"PATCH, reset", "PATCH", "x", true, false},
-		{"PUT that streamed, reset", "PUT", strings.Repeat("x", 1<<20), true, false},
+		{"PUT that streamed, reset", "PUT", strings.Repeat("x", 4<<20), true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			first := dead

@@ -1,24 +1,14 @@
 package gateway
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 )
-
-// proxied is a connection whose other end was named by a PROXY header.
-type proxied struct {
-	net.Conn
-	remote net.Addr
-}
-
-func (c proxied) RemoteAddr() net.Addr { return c.remote }
 
 var errPROXY = errors.New("no valid PROXY protocol header")
 
@@ -91,42 +81,21 @@ func readPROXY2(r io.Reader, b []byte) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errPROXY
 }
 
-// prefixed is a connection of which the first bytes have been looked at.
-type prefixed struct {
-	net.Conn
-	r *bufio.Reader // nil once what it held has been read
-}
-
-func (c *prefixed) Read(b []byte) (int, error) {
-	if c.r == nil {
-		return c.Conn.Read(b)
-	}
-	n := min(len(b), c.r.Buffered())
-	if n == 0 {
-		return 0, nil
-	}
-	n, err := c.r.Read(b[:n])
-	if c.r.Buffered() == 0 {
-		c.r = nil
-	}
-	return n, err
-}
-
 // preface is how an HTTP/2 connection begins (RFC 9113 section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// isHTTP2 looks at how a plain connection begins and gives back one that still
-// has these bytes to be read.
-func isHTTP2(c net.Conn) (net.Conn, bool, error) {
-	r := bufio.NewReaderSize(c, 4096)
-	for n := 1; n <= len(preface); n++ {
-		b, err := r.Peek(n)
-		if err != nil {
-			return c, false, err
+// isHTTP2 looks at how the connection begins; these bytes stay to be read.
+func (c *clientConn) isHTTP2() (bool, error) {
+	buf := make([]byte, 0, 2048)
+	for {
+		n, err := c.Conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if len(buf) >= len(preface) || !strings.HasPrefix(preface, string(buf)) {
+			c.early = buf
+			return strings.HasPrefix(string(buf), preface), nil
 		}
-		if b[n-1] != preface[n-1] {
-			return &prefixed{c, r}, false, nil
+		if err != nil {
+			return false, err
 		}
 	}
-	return &prefixed{c, r}, true, nil
 }

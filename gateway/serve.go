@@ -81,6 +81,13 @@ func listenError(addr, network string, err error) error {
 // Addr is where the listener is.
 func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
 
+// quiet has Accept fail once nothing has come for a moment.
+func (l *Listener) quiet() {
+	if d, ok := l.tcp.(interface{ SetDeadline(time.Time) error }); ok {
+		d.SetDeadline(time.Now().Add(20 * time.Millisecond))
+	}
+}
+
 // Close closes the sockets.
 func (l *Listener) Close() error {
 	err := l.tcp.Close()
@@ -178,9 +185,9 @@ func (g *Gateway) Serve(ctx context.Context, listeners ...*Listener) error {
 		if l.udp != nil {
 			g.serveHTTP3(l)
 		}
-		g.loops.Add(1)
+		g.accepts.Add(1)
 		go func() {
-			defer g.loops.Done()
+			defer g.accepts.Done()
 			g.accept(l)
 		}()
 	}
@@ -221,12 +228,19 @@ func (g *Gateway) serveHTTP3(l *Listener) {
 // accept is the accept loop of one listener.
 func (g *Gateway) accept(l *Listener) {
 	var wait time.Duration
+	more := false // since the last time that nothing came
 	for {
 		c, err := l.tcp.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) || timedOut(err) {
-				return
-			}
+		switch {
+		case err == nil:
+			more = true
+		case errors.Is(err, net.ErrClosed) || timedOut(err) && !more:
+			return
+		case timedOut(err): // draining
+			more = false
+			l.quiet()
+			continue
+		default:
 			// Out of file descriptors or the like: what is open goes on.
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
 			g.o.Log.Warn("accept", "address", l.Addr().String(), "error", err)
@@ -248,34 +262,54 @@ func (g *Gateway) accept(l *Listener) {
 		}
 		g.count.connOpened.Add(1)
 		g.greeting.Add(1)
-		go g.greet(l, &counted{Conn: c, leave: sync.OnceFunc(func() {
+		go g.greet(l, &clientConn{Conn: c, leave: sync.OnceFunc(func() {
 			g.clientConns.leave(peer)
 			g.conns.sub(1)
 		})})
 	}
 }
 
-// counted is a connection that is counted until it closes.
-type counted struct {
+// clientConn is a connection from accept to close.
+type clientConn struct {
 	net.Conn
-	leave func()
+	leave  func()   // uncounts it, once
+	remote net.Addr // as a PROXY header named it; nil: the peer itself
+	early  []byte   // was looked at and is still to be read
 }
 
-func (c *counted) Close() error {
+func (c *clientConn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *clientConn) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.Conn.RemoteAddr()
+}
+
+func (c *clientConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
 }
 
-// CloseWrite ends the sending side.
-func (c *counted) CloseWrite() error {
+// CloseWrite ends the sending side, so that a last answer can still be read.
+func (c *clientConn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
-	return nil
+	return errors.ErrUnsupported
 }
 
-// SyscallConn lets a front look whether the client has gone away.
-func (c *counted) SyscallConn() (syscall.RawConn, error) {
+// SyscallConn lets a front see whether the client has gone away.
+func (c *clientConn) SyscallConn() (syscall.RawConn, error) {
 	if s, ok := c.Conn.(syscall.Conn); ok {
 		return s.SyscallConn()
 	}
@@ -283,7 +317,7 @@ func (c *counted) SyscallConn() (syscall.RawConn, error) {
 }
 
 // greet brings a connection to the front that speaks its protocol.
-func (g *Gateway) greet(l *Listener, c net.Conn) {
+func (g *Gateway) greet(l *Listener, c *clientConn) {
 	greeted := sync.OnceFunc(g.greeting.Done)
 	defer greeted()
 	c.SetDeadline(time.Now().Add(g.o.Bounds.HeadTime))
@@ -295,24 +329,24 @@ func (g *Gateway) greet(l *Listener, c net.Conn) {
 			return
 		}
 		if named.IsValid() {
-			c = proxied{c, net.TCPAddrFromAddrPort(named)}
+			c.remote = net.TCPAddrFromAddrPort(named)
 		}
 	}
 	if l.a.Plain {
 		// Only a client that was told so speaks HTTP/2 without TLS, as gRPC ones are.
 		c.SetDeadline(time.Now().Add(g.o.Bounds.IdleTime))
-		looked, h2, err := isHTTP2(c)
+		h2, err := c.isHTTP2()
 		if err != nil {
 			c.Close()
 			return
 		}
 		c.SetDeadline(time.Time{})
 		if h2 || g.o.Front == Reference {
-			g.handoff.give(looked)
+			g.handoff.give(c)
 			return
 		}
 		greeted()
-		g.strict.ServeConn(context.Background(), looked)
+		g.strict.ServeConn(context.Background(), c)
 		return
 	}
 	t := tls.Server(c, g.tlsConfig)
@@ -358,14 +392,12 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	g.mu.Unlock()
 	defer close(g.drained)
 
-	// What the kernel has accepted already is still served: the loops end when
-	// nothing more has come for a moment, and then the sockets close.
+	// What the kernel has accepted already is still served.
 	for _, l := range listeners {
-		if d, ok := l.tcp.(interface{ SetDeadline(time.Time) error }); ok {
-			d.SetDeadline(time.Now().Add(25 * time.Millisecond))
-		}
+		deafen(l.tcp)
+		l.quiet()
 	}
-	time.Sleep(30 * time.Millisecond)
+	g.accepts.Wait()
 	for _, l := range listeners {
 		l.tcp.Close()
 	}
@@ -377,6 +409,18 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 
+	g.leaving.Store(true)
+	// A connection that is in use tells its client with the next answer that it
+	// ends; closing it under a request on its way would drop that.
+	if g.conns.n.Load() > 0 {
+		grace := 250 * time.Millisecond
+		if end, ok := ctx.Deadline(); ok {
+			grace = min(grace, time.Until(end)/4)
+		}
+		for until := time.Now().Add(grace); g.conns.n.Load() > 0 && time.Now().Before(until); {
+			sleep(ctx, 5*time.Millisecond)
+		}
+	}
 	errs := make(chan error, 3+len(listeners))
 	var fronts sync.WaitGroup
 	start := func(f func() error) {
@@ -409,6 +453,9 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		if err != nil {
 			all = append(all, err)
 		}
+	}
+	for until := time.Now().Add(time.Second); len(all) > 0 && g.requests.n.Load() > 0 && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond) // those that were cut off are put on record
 	}
 	g.certs.stop()
 	for _, p := range *g.pools.Load() {

@@ -25,7 +25,7 @@ func (t *tunnel) close() {
 
 // tunnel answers 101 and passes bytes both ways. The exchange is on record from
 // the switch on: what follows is another protocol.
-func (p *passage) tunnel(t try) outcome {
+func (p *passage) tunnel() outcome {
 	g := p.g
 	upstream, early, err := p.up.res.Hijack()
 	if err != nil {
