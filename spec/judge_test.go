@@ -16,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/pb33f/libopenapi"
 
 	"sallyport.dev/spec"
 )
@@ -191,5 +192,41 @@ func compare(t *testing.T, file string, got map[string]int) {
 		if got[k] == 0 {
 			t.Errorf("%s: %d × %s no longer happens", file, n, k)
 		}
+	}
+}
+
+// A third reader finds the same operations.
+func TestOperations(t *testing.T) {
+	data := unzip(t, lab+"openapi.yaml.gz")
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: "openapi.yaml", Data: data}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := libopenapi.NewDocument(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := doc.BuildV3Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for path, item := range model.Model.Paths.PathItems.FromOldest() {
+		for method, op := range item.GetOperations().FromOldest() {
+			want[strings.ToUpper(method)+" "+path] = fmt.Sprint(op.OperationId, op.Deprecated != nil && *op.Deprecated)
+		}
+	}
+	for _, op := range set.Operations() {
+		key := op.Method + " " + op.Template
+		if got := fmt.Sprint(op.ID, op.Deprecated); want[key] != got {
+			t.Errorf("%s: %s, want %s", key, got, want[key])
+		}
+		delete(want, key)
+		if op.Position.Line == 0 || op.Position.Column == 0 {
+			t.Errorf("%s has no position", key)
+		}
+	}
+	for key := range want {
+		t.Errorf("%s is not found", key)
 	}
 }
