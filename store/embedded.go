@@ -61,7 +61,7 @@ func newEmbedded(o Options) (*embedded, error) {
 		JetStreamKey:           hex.EncodeToString(key),
 		JetStreamCipher:        server.AES, // counter mode in hardware; ChaCha is not
 		JetStreamMaxMemory:     16 << 20,
-		JetStreamMaxStore:      o.MaxBytes + o.MaxBytes/4 + 64<<20,
+		JetStreamMaxStore:      1 << 50, // the stream bounds itself; a bound here would refuse one made larger before
 		SyncInterval:           o.SyncInterval,
 	}
 	if o.SyncInterval < 0 {

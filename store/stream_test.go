@@ -263,6 +263,28 @@ func TestStreamKeepsWithinItsBounds(t *testing.T) {
 	})
 }
 
+func TestBoundsOfTheStreamMayChange(t *testing.T) {
+	onEach(t, func(t *testing.T, o store.Options) {
+		for _, size := range []int64{4 << 30, 1 << 20, 64 << 20} {
+			o.MaxBytes, o.MaxAge = size, time.Duration(size)*time.Millisecond
+			s := open(t, o)
+			if _, err := s.Stream().Publish(t.Context(), "sallyport.a", "", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			st, err := s.Stream().Stats(t.Context())
+			if err != nil || st.MaxBytes != size || st.MaxAge != o.MaxAge || st.Messages == 0 {
+				t.Errorf("%d: %+v, %v", size, st, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := open(t, o); got == nil {
+			t.Error("does not open")
+		}
+	})
+}
+
 // capture keeps log records, to see that something was said.
 type capture struct {
 	slog.Handler
