@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,8 @@ import (
 )
 
 type runCmd struct {
-	Config string `short:"c" default:"sallyport.yaml" help:"Configuration file."`
+	Config     string `short:"c" default:"sallyport.yaml" help:"Configuration file."`
+	CPUProfile string `name:"cpu-profile" placeholder:"FILE" help:"Write a processor profile (pprof) until the end."`
 }
 
 // An engine is one running process: what cmd wires together.
@@ -66,6 +68,17 @@ func (r runCmd) Run(ctx context.Context, s streams) error {
 	cfg, err := readConfig(r.Config)
 	if err != nil {
 		return err
+	}
+	if r.CPUProfile != "" {
+		f, err := os.Create(r.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	e := &engine{cfg: cfg, out: s.out, started: time.Now(), log: newLog(cfg.Log, s.errs)}
 	return e.run(ctx)
@@ -355,7 +368,7 @@ func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, co
 			fmt.Fprintf(e.out, "         first administrator, within the hour: %s%s\n", consoleURL, path)
 		}
 	}
-	if ca := filepath.Join(e.cfg.Data, "tls", "ca.pem"); !e.cfg.TLS.Off && e.cfg.TLS.Cert == "" && e.cfg.TLS.ACME == nil {
+	if ca := filepath.Join(e.cfg.Data, "tls", "local-ca.crt"); !e.cfg.TLS.Off && e.cfg.TLS.Cert == "" && e.cfg.TLS.ACME == nil {
 		fmt.Fprintf(e.out, "local CA %s\n", ca)
 	}
 }

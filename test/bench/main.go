@@ -35,6 +35,7 @@ func main() {
 	seconds := flag.Int("seconds", 3, "load on each proxy, method and round")
 	conns := flag.Int("conns", 32, "keep-alive connections")
 	only := flag.String("only", "", "comma-separated names of rows; empty = all")
+	profile := flag.Bool("profile", false, "also write processor profiles of sallyport into the folder")
 	serve := flag.String("serve", "", "internal: origin, reverseproxy or coraza")
 	addr := flag.String("addr", "", "internal: address to serve on")
 	origin := flag.String("origin", "", "internal: the upstream")
@@ -48,7 +49,7 @@ func main() {
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		b := &bench{sallyport: *sallyport, dir: *dir, rounds: *rounds, seconds: *seconds, conns: *conns}
+		b := &bench{sallyport: *sallyport, dir: *dir, rounds: *rounds, seconds: *seconds, conns: *conns, profile: *profile}
 		if *only != "" {
 			b.only = strings.Split(*only, ",")
 		}
@@ -80,6 +81,7 @@ type bench struct {
 	sallyport, dir string
 	rounds, conns  int
 	seconds        int
+	profile        bool
 	only           []string
 	origin         string
 	rows           []*row
@@ -224,8 +226,8 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	for _, v := range []struct{ name, roles, stream string }{
-		{"sallyport, data plane", "[gateway]", nats.ClientURL()},
-		{"sallyport, everything", "[gateway, control]", ""},
+		{"sallyport-gateway", "[gateway]", nats.ClientURL()},
+		{"sallyport-everything", "[gateway, control]", ""},
 	} {
 		if !b.wants(v.name) {
 			continue
@@ -237,7 +239,11 @@ func (b *bench) start(ctx context.Context) error {
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			return err
 		}
-		cmd, err := b.spawn(binary, "run", "--config", conf)
+		args := []string{"run", "--config", conf}
+		if b.profile {
+			args = append(args, "--cpu-profile", data+".pprof")
+		}
+		cmd, err := b.spawn(binary, args...)
 		if err := b.add(v.name, addr, console, cmd, err); err != nil {
 			return err
 		}
