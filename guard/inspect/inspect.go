@@ -91,13 +91,9 @@ type judge struct {
 	out     []byte
 	best    class
 	noisy   bool // the value looks like chance
-	program bool // the value declares itself a program
 }
 
 func (j *judge) add(c class, rule string, n int) {
-	if j.program && (c == clSQL || c == clCmd || c == clCode || c == clPath || c == clXSS || c == clTemplate) {
-		n = min(n, ambiguous-1)
-	}
 	if s := &j.sign[c]; n > s.score {
 		s.rule, s.score = rule, n
 	}
@@ -351,9 +347,6 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 	*j = judge{in: in, limit: maxSteps, low: low, tmp: tmp, out: out}
 	form := v
 	j.noisy = noise(k)
-	if isProgram(v, in) {
-		j.program = true
-	}
 	for {
 		e.read(form, k, f, j)
 		if c, ok := j.verdict(); ok {
@@ -498,13 +491,6 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	if f&fProto != 0 {
 		j.proto(low)
 	}
-}
-
-// isProgram reports whether v declares itself a program, as fields that take
-// scripts receive them. What runs it runs it whole: nothing in it is an
-// injection.
-func isProgram(v []byte, in sallyport.In) bool {
-	return in == sallyport.InBody && len(v) > 64 && v[0] == '#' && v[1] == '!' && (v[2] == '/' || v[3] == '/') && bytes.Count(v[:min(len(v), 512)], []byte("\n")) > 2
 }
 
 // verdict returns the class that weighs most, if it reaches the threshold.
