@@ -14,7 +14,8 @@
 // meets them: identify · limit (client) · authenticate · authorise · limit
 // (principal, operation) · validate · inspect · decide; on the answer: validate.
 //
-// It never does I/O, never reads a clock, never logs, and never keeps a value
-// out of a request beyond the record that it hands over: time, counters and
-// keys come in as values or through one-method interfaces.
+// It never does I/O, never reads a clock and never logs: time, counters and keys
+// come in as values or through one-method interfaces. Out of a request it keeps
+// nothing beyond the record that it hands over, but for verified tokens (until
+// they end) and values of headers such as User-Agent that were found clean.
 package guard

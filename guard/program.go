@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type Program struct {
 	name     string
 	counters Counters
 	engine   *inspect.Engine
+	clean    *memo
 
 	exact  map[string][]*api // by host, longest path first
 	suffix []suffixed        // "*.example.test", longest first
@@ -116,7 +118,7 @@ func (m Mistakes) Unwrap() []error { return m }
 // the error is a Mistakes with all of it, and there is no program.
 func Compile(c Config) (*Program, error) {
 	var m Mistakes
-	p := &Program{name: c.Name, counters: c.Counters, engine: c.Inspect, exact: map[string][]*api{}}
+	p := &Program{name: c.Name, counters: c.Counters, engine: c.Inspect, clean: &memo{seed: maphash.MakeSeed()}, exact: map[string][]*api{}}
 	if p.counters == nil {
 		p.counters = limit.NewMemory(0)
 	}

@@ -82,6 +82,8 @@ func (s *Session) release() {
 	clear(s.unseen)
 	clear(s.fields)
 	s.check.Reset()
+	s.token.Reset()
+	clear(s.match.Params[:s.match.N])
 	if cap(s.text) > 64<<10 {
 		s.text = nil
 	}

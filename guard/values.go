@@ -44,8 +44,14 @@ func (s *Session) inspectParams(params []spec.Param) {
 		if p.Proven {
 			continue
 		}
+		known := p.In == sallyport.InHeader && memorable(p.Name)
+		if known && s.p.clean.has(p.Value) {
+			continue
+		}
 		if f := s.p.engine.CheckString(p.Value, p.In, &s.inspected); f.Hit() {
 			s.hit(f, sallyport.Place{In: p.In, Name: p.Name}, "")
+		} else if known {
+			s.p.clean.keep(p.Value)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package authn
 
 import (
-	"bytes"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -30,6 +29,16 @@ type Scratch struct {
 	doc  jsondoc.Doc
 	text []byte // decoded header, then payload
 	key  []byte
+}
+
+// Reset forgets the token and keeps the memory.
+func (s *Scratch) Reset() {
+	if s.token == "" && s.claims.alg == "" {
+		return
+	}
+	clear(s.text)
+	s.token, s.claims, s.signed = "", claims{}, nil
+	s.doc.Reset()
 }
 
 // Issuer and KeyID name the key that the token read last was signed by.
@@ -264,12 +273,13 @@ func grow(b []byte, n int) []byte {
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // Bearer takes the token out of an Authorization header (RFC 6750, section 2.1):
-// the scheme in any case, one or more spaces, the token and nothing else.
+// the scheme in any case, one or more spaces, and the token, whose alphabet is
+// checked when it is read.
 func Bearer(header string) (token string, ok bool) {
 	const scheme = "bearer "
 	if len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
 		return "", false
 	}
 	token = strings.TrimLeft(header[len(scheme):], " ")
-	return token, token != "" && !bytes.ContainsAny(bytesOf(token), " \t,")
+	return token, token != ""
 }
