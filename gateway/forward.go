@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -493,8 +494,15 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	a, w := &p.up, p.w
 	p.answerHeader(a.header)
 	h := w.Header()
+	lines := 0
+	for _, values := range a.header {
+		lines += len(values)
+	}
+	own := make([]string, 0, lines) // fronts may send the head when a.header belongs to another answer already
 	for name, values := range a.header {
-		h[name] = values
+		at := len(own)
+		own = append(own, values...)
+		h[name] = own[at:len(own):len(own)]
 	}
 	h["X-Request-Id"] = []string{p.id}
 	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil && p.r.ProtoMajor < 3 {
@@ -629,7 +637,7 @@ func (p *passage) flush() bool {
 func (p *passage) trailers() {
 	for name, values := range p.up.trailer() {
 		if !hopByHop[name] && !tells[name] && name != "Content-Length" {
-			p.w.Header()[http.TrailerPrefix+name] = values
+			p.w.Header()[http.TrailerPrefix+name] = slices.Clone(values)
 		}
 	}
 }

@@ -96,10 +96,10 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("start gateway: %w", err)
 	}
 	g.certs = certs
-	g.fronts()
 	if err := g.SetAPIs(o.APIs); err != nil {
 		return nil, fmt.Errorf("start gateway: %w", err)
 	}
+	g.fronts()
 	return g, nil
 }
 
