@@ -92,3 +92,25 @@ func cpuTime() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkJournal is the consumer's side: decode, keep one plain allow in a
+// hundred, ring, rates.
+func BenchmarkJournal(b *testing.B) {
+	s := openStore(b)
+	for done := 0; done < b.N; done += 128 {
+		batch := make([]*sallyport.Exchange, 128)
+		for i := range batch {
+			batch[i] = exchange()
+		}
+		publish(b, s, batch...)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime()
+	j, _ := openJournal(b, s, observe.JournalOptions{})
+	for int(j.Rates(0).Total) < b.N {
+		time.Sleep(time.Millisecond)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}

@@ -54,6 +54,23 @@ func (f *Filter) compile() error {
 	return nil
 }
 
+// glance reports whether f may choose what g shows.
+func (f *Filter) glance(g *glance) bool {
+	return (f.API == "" || g.api == f.API) &&
+		(f.Before == "" || g.id < f.Before) &&
+		(f.Action == "" || g.action == f.Action) &&
+		(f.Status == 0 || g.status == f.Status || g.status/100 == f.Status) &&
+		(f.Plain == nil || g.plain == *f.Plain) &&
+		(f.Since.IsZero() || !g.at.Before(f.Since)) &&
+		(f.Until.IsZero() || g.at.Before(f.Until)) &&
+		!(g.plain && (f.Rule != "" || f.Stage != ""))
+}
+
+// glanced reports whether a glance is all that f needs to choose.
+func (f *Filter) glanced() bool {
+	return f.Operation == "" && f.Stage == "" && f.Rule == "" && f.Principal == "" && f.Client == ""
+}
+
 // match reports whether f chooses x.
 func (f *Filter) match(x *sallyport.Exchange) bool {
 	switch {

@@ -128,13 +128,9 @@ func operationOf(x *sallyport.Exchange) string {
 	return x.Method + " " + x.Template
 }
 
-func rowOf(x *sallyport.Exchange) (row, error) {
-	event, err := sallyport.Event{Exchanges: []sallyport.Exchange{*x}}.MarshalBinary()
-	if err != nil {
-		return row{}, err
-	}
-	r := row{ID: x.ID, At: x.Time.Round(time.Microsecond).UnixMicro(), API: x.API, Operation: operationOf(x), Action: string(actionOf(x)), Principal: x.Principal.String(),
-		Status: x.Status, Size: len(event), Event: event}
+func rowOf(x *sallyport.Exchange, event []byte) row {
+	r := row{ID: x.ID, At: x.Time.Round(time.Microsecond).UnixMicro(), API: x.API, Operation: operationOf(x), Action: string(actionOf(x)),
+		Principal: x.Principal.String(), Status: x.Status, Size: len(event), Event: event}
 	if x.Client.IsValid() {
 		r.Client = x.Client.Unmap().String()
 	}
@@ -152,7 +148,7 @@ func rowOf(x *sallyport.Exchange) (row, error) {
 	}
 	r.Stages = " " + strings.Join(stages, " ") + " "
 	r.Rules = " " + strings.Join(rules, " ") + " "
-	return r, nil
+	return r
 }
 
 func actionOf(x *sallyport.Exchange) sallyport.Action {
@@ -170,10 +166,11 @@ func (j *Journal) sampled(id string) bool {
 }
 
 // take is the consumer: the table first, in one transaction with the place in
-// the stream; then, for what is new, memory.
+// the stream; then, for what is new, memory. Only what goes into the table, or
+// to a live subscriber, is decoded whole.
 func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 	cursor := store.Cursor{Table: "decision_cursor", Name: j.o.Durable}
-	var fresh []sallyport.Exchange
+	var fresh []*seen
 	err := j.store.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		fresh = fresh[:0]
 		messages, err := cursor.Take(ctx, tx, messages)
@@ -182,25 +179,23 @@ func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 		}
 		var rows []row
 		for _, m := range messages {
-			var e sallyport.Event
-			if err := e.UnmarshalBinary(m.Data); err != nil {
+			err := glances(m.Data, func(g *glance) {
+				s := &seen{glance: *g}
+				if !g.plain || j.sampled(g.id) {
+					x, err := g.exchange()
+					if err != nil {
+						j.unread.Add(1)
+						return
+					}
+					rows = append(rows, rowOf(x, g.event()))
+					s.whole = x
+				}
+				fresh = append(fresh, s)
+			})
+			if err != nil {
 				j.unread.Add(1)
 				j.o.Logger.Error("an event of the stream cannot be read and is passed over", "seq", m.Seq, "error", err)
-				continue
 			}
-			for i := range e.Exchanges {
-				x := &e.Exchanges[i]
-				if Plain(x) && !j.sampled(x.ID) {
-					continue
-				}
-				r, err := rowOf(x)
-				if err != nil {
-					j.unread.Add(1)
-					continue
-				}
-				rows = append(rows, r)
-			}
-			fresh = append(fresh, e.Exchanges...)
 		}
 		for part := range slices.Chunk(rows, 200) {
 			if _, err := tx.NewInsert().Model(&part).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
@@ -212,13 +207,31 @@ func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 	if err != nil {
 		return err
 	}
-	for i := range fresh {
-		x := &fresh[i]
-		j.ring.add(x)
-		j.rates.add(x)
-	}
+	j.rates.add(fresh)
 	j.deliver(fresh)
+	for _, s := range fresh {
+		s.whole = nil // the ring holds the bytes alone, a third of the size
+	}
+	j.ring.add(fresh)
 	return nil
+}
+
+// seen is an exchange in memory.
+type seen struct {
+	glance
+	whole *sallyport.Exchange // while it is needed
+}
+
+// look gives the whole exchange; nil when it cannot be decoded.
+func (s *seen) look() *sallyport.Exchange {
+	if s.whole != nil {
+		return s.whole
+	}
+	x, err := s.exchange()
+	if err != nil {
+		return nil
+	}
+	return x
 }
 
 // Find gives the exchange with this id, from memory or the table. An id that
@@ -308,49 +321,62 @@ type ring struct {
 	size int
 
 	mu   sync.RWMutex
-	kept []*sallyport.Exchange
+	kept []*seen
 	next int
-	byID map[string]*sallyport.Exchange
+	byID map[string]*seen
 }
 
-func (r *ring) add(x *sallyport.Exchange) {
+func (r *ring) add(fresh []*seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.byID == nil {
-		r.byID = map[string]*sallyport.Exchange{}
+		r.byID = map[string]*seen{}
 	}
-	own := *x // not the batch it came with
-	if len(r.kept) < r.size {
-		r.kept = append(r.kept, &own)
-	} else {
-		if old := r.kept[r.next]; r.byID[old.ID] == old {
-			delete(r.byID, old.ID)
+	for _, s := range fresh {
+		if len(r.kept) < r.size {
+			r.kept = append(r.kept, s)
+		} else {
+			if old := r.kept[r.next]; r.byID[old.id] == old {
+				delete(r.byID, old.id)
+			}
+			r.kept[r.next] = s
+			r.next = (r.next + 1) % r.size
 		}
-		r.kept[r.next] = &own
-		r.next = (r.next + 1) % r.size
+		r.byID[s.id] = s
 	}
-	r.byID[own.ID] = &own
 }
 
 func (r *ring) find(id string) *sallyport.Exchange {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.byID[id]
+	s := r.byID[id]
+	r.mu.RUnlock()
+	if s == nil {
+		return nil
+	}
+	return s.look()
 }
 
 // list gives the newest of those that f chooses, at most limit. Ids sort by
-// time but do not come quite in order, so all are looked at.
+// time but do not come quite in order.
 func (r *ring) list(f *Filter, limit int) []*sallyport.Exchange {
 	r.mu.RLock()
-	var found []*sallyport.Exchange
-	for _, x := range r.kept {
-		if f.match(x) {
-			found = append(found, x)
+	likely := make([]*seen, 0, len(r.kept))
+	for _, s := range r.kept {
+		if f.glance(&s.glance) {
+			likely = append(likely, s)
 		}
 	}
 	r.mu.RUnlock()
-	slices.SortFunc(found, func(a, b *sallyport.Exchange) int { return strings.Compare(b.ID, a.ID) })
-	return found[:min(len(found), limit)]
+	slices.SortFunc(likely, func(a, b *seen) int { return strings.Compare(b.id, a.id) })
+	var found []*sallyport.Exchange
+	for _, s := range likely {
+		if x := s.look(); x != nil && f.match(x) {
+			if found = append(found, x); len(found) == limit {
+				break
+			}
+		}
+	}
+	return found
 }
 
 // Live is one delivery of Tail. Lost counts the exchanges that this subscriber
@@ -390,17 +416,26 @@ func (j *Journal) Tail(ctx context.Context, f Filter) <-chan Live {
 	return t.out
 }
 
-func (j *Journal) deliver(exchanges []sallyport.Exchange) {
+func (j *Journal) deliver(fresh []*seen) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for t := range j.tails {
-		for i := range exchanges {
-			x := &exchanges[i]
-			if !t.filter.match(x) {
+		for _, s := range fresh {
+			if !t.filter.glance(&s.glance) {
+				continue
+			}
+			if len(t.out) == cap(t.out) && t.filter.glanced() {
+				t.lost++ // not worth decoding
+				continue
+			}
+			if s.whole == nil {
+				s.whole = s.look()
+			}
+			if s.whole == nil || !t.filter.match(s.whole) {
 				continue
 			}
 			select {
-			case t.out <- Live{Exchange: x, Lost: t.lost}:
+			case t.out <- Live{Exchange: s.whole, Lost: t.lost}:
 				t.lost = 0
 			default:
 				t.lost++

@@ -72,31 +72,30 @@ type rates struct {
 	total  uint64
 }
 
-func (r *rates) add(x *sallyport.Exchange) {
+func (r *rates) add(fresh []*seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.total++
-	now, at := r.now().Unix(), x.Time.Unix()
-	if at > now { // a clock that runs ahead
-		at = now
-	}
-	if at > now-seconds {
-		bump(&r.second[at%seconds], at, x)
-	}
-	if at /= 60; at > now/60-minutes && at >= 0 {
-		bump(&r.minute[at%minutes], at, x)
+	now := r.now().Unix()
+	for _, s := range fresh {
+		r.total++
+		at := min(s.at.Unix(), now) // the clock of another node may run ahead
+		if at > now-seconds {
+			bump(&r.second[at%seconds], at, s)
+		}
+		if at /= 60; at > now/60-minutes && at >= 0 {
+			bump(&r.minute[at%minutes], at, s)
+		}
 	}
 }
 
-func bump(s *step, at int64, x *sallyport.Exchange) {
+func bump(s *step, at int64, x *seen) {
 	if s.at != at || s.counts == nil {
 		if s.at > at {
 			return
 		}
 		*s = step{at: at, counts: map[series]*count{}, reasons: map[spoke]uint64{}}
 	}
-	action := actionOf(x)
-	key := series{x.API, action}
+	key := series{x.api, x.action}
 	c := s.counts[key]
 	if c == nil {
 		if len(s.counts) >= maxSeries {
@@ -109,17 +108,20 @@ func bump(s *step, at int64, x *sallyport.Exchange) {
 		}
 	}
 	c.all++
-	if !x.Decision.Refused() && len(x.Decision.Reasons) > 0 {
+	if !x.plain && x.action == sallyport.ActionAllow {
 		c.flagged++
 	}
-	if x.Status >= 500 {
+	if x.status >= 500 {
 		c.errors++
 	}
-	for i, reason := range x.Decision.Reasons {
+	if x.plain || x.whole == nil {
+		return
+	}
+	for i, reason := range x.whole.Decision.Reasons {
 		if i == 16 {
 			break
 		}
-		k := spoke{x.API, reason.Rule, reason.Stage, action}
+		k := spoke{x.api, reason.Rule, reason.Stage, x.action}
 		if _, known := s.reasons[k]; known || len(s.reasons) < maxRules {
 			s.reasons[k]++
 		}
