@@ -29,7 +29,7 @@ const (
 	maxForms  = 5         // forms of the value, the first included
 	maxLook   = 64 << 10  // bytes of a value that are read at once; longer ones are read in pieces
 	overlap   = 4 << 10   // by which the pieces overlap
-	maxSteps  = 96 << 10  // tokens and marks looked at, over all forms
+	maxSteps  = 48 << 10  // tokens and marks looked at, over all forms
 	maxOpened = 256 << 10 // bytes that decoding may make in all
 )
 
@@ -89,8 +89,16 @@ type judge struct {
 	low     []byte // the form in lower case
 	tmp     []byte
 	out     []byte
+	at      places
 	best    class
 	noisy   bool // the value looks like chance
+}
+
+// reset makes j ready for a value; its buffers stay.
+func (j *judge) reset(in sallyport.In) {
+	j.in, j.limit = in, maxSteps
+	j.kinds, j.decoded, j.steps, j.forms, j.opened, j.best, j.noisy = 0, 0, 0, 0, 0, 0, false
+	j.layers, j.sign = [8]uint8{}, [classes]sign{}
 }
 
 func (j *judge) add(c class, rule string, n int) {
@@ -343,8 +351,7 @@ func suspicious(f family, k uint32, v []byte) bool {
 // examine reads the value in every form that an upstream may give it.
 func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scratch) Finding {
 	j := &s.j
-	low, tmp, out := j.low, j.tmp, j.out
-	*j = judge{in: in, limit: maxSteps, low: low, tmp: tmp, out: out}
+	j.reset(in)
 	form := v
 	j.noisy = noise(k)
 	for {

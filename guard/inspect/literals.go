@@ -72,17 +72,35 @@ type automaton struct {
 	long  int // the longest literal
 }
 
+// compile builds the automaton over all literals of all families.
 func compile(sets map[family][]string) *automaton {
+	var all []string
+	var of []family
+	for f := family(1); f != 0; f <<= 1 {
+		for _, w := range sets[f] {
+			all, of = append(all, w), append(of, f)
+		}
+	}
+	a, ends := build(all)
+	a.fam = make([]family, len(ends))
+	for s, ids := range ends {
+		for _, id := range ids {
+			a.fam[s] |= of[id]
+		}
+	}
+	return a
+}
+
+// build makes the automaton, and for each state the words that end in it.
+func build(all []string) (*automaton, [][]uint16) {
 	a := &automaton{}
 	n := 1
-	for _, words := range sets {
-		for _, w := range words {
-			a.long = max(a.long, len(w))
-			for i := range len(w) {
-				if c := lower(w[i]); a.class[c] == 0 {
-					a.class[c] = uint8(n)
-					n++
-				}
+	for _, w := range all {
+		a.long = max(a.long, len(w))
+		for i := range len(w) {
+			if c := lower(w[i]); a.class[c] == 0 {
+				a.class[c] = uint8(n)
+				n++
 			}
 		}
 	}
@@ -92,20 +110,18 @@ func compile(sets map[family][]string) *automaton {
 	for 1<<a.shift < n {
 		a.shift++
 	}
-	trie, fam, fail := [][]int{make([]int, n)}, []family{0}, []int{0}
-	for f, words := range sets {
-		for _, w := range words {
-			s := 0
-			for i := range len(w) {
-				c := a.class[lower(w[i])]
-				if trie[s][c] == 0 {
-					trie, fam, fail = append(trie, make([]int, n)), append(fam, 0), append(fail, 0)
-					trie[s][c] = len(trie) - 1
-				}
-				s = trie[s][c]
+	trie, ends, fail := [][]int{make([]int, n)}, [][]uint16{nil}, []int{0}
+	for id, w := range all {
+		s := 0
+		for i := range len(w) {
+			c := a.class[lower(w[i])]
+			if trie[s][c] == 0 {
+				trie, ends, fail = append(trie, make([]int, n)), append(ends, nil), append(fail, 0)
+				trie[s][c] = len(trie) - 1
 			}
-			fam[s] |= f
+			s = trie[s][c]
 		}
+		ends[s] = append(ends[s], uint16(id))
 	}
 	var queue []int
 	for _, t := range trie[0] {
@@ -115,7 +131,7 @@ func compile(sets map[family][]string) *automaton {
 	}
 	for ; len(queue) > 0; queue = queue[1:] {
 		s := queue[0]
-		fam[s] |= fam[fail[s]]
+		ends[s] = append(ends[s], ends[fail[s]]...)
 		for c, t := range trie[s] {
 			if t == 0 {
 				trie[s][c] = trie[fail[s]][c]
@@ -132,21 +148,53 @@ func compile(sets map[family][]string) *automaton {
 			a.first = uint16(count)
 		}
 		for s := range trie {
-			if (fam[s] != 0) == accepting {
+			if (ends[s] != nil) == accepting {
 				number[s] = count
 				count++
 			}
 		}
 	}
 	a.next = make([]uint16, count<<a.shift)
-	a.fam = make([]family, count)
+	sorted := make([][]uint16, count)
 	for s := range trie {
-		a.fam[number[s]] = fam[s]
+		sorted[number[s]] = ends[s]
 		for c, t := range trie[s] {
 			a.next[number[s]<<a.shift|c] = uint16(number[t])
 		}
 	}
-	return a
+	return a, sorted
+}
+
+// A finder says where in a text each of its words stands first, in one pass.
+type finder struct {
+	auto  *automaton
+	ends  [][]uint16
+	words []string
+}
+
+// places holds one more than the first index of each word; 0 is nowhere.
+type places [128]int32
+
+func newFinder(words []string) *finder {
+	if len(words) > len(places{}) {
+		panic("inspect: a finder for too many words")
+	}
+	a, ends := build(words)
+	return &finder{a, ends, words}
+}
+
+func (f *finder) find(v []byte, at *places) {
+	*at = places{}
+	s, a := uint(0), f.auto
+	for i, c := range v {
+		if s = uint(a.next[s<<a.shift|uint(a.class[c])]); s >= uint(a.first) {
+			for _, id := range f.ends[s] {
+				if at[id] == 0 {
+					at[id] = int32(i - len(f.words[id]) + 2)
+				}
+			}
+		}
+	}
 }
 
 // families returns the families of all literals in v. Long values are read by

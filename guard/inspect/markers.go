@@ -400,12 +400,21 @@ var codeCalls = [...]struct {
 	{"kernel.exec", 5}, {"kernel.system", 5}, {"io.popen(", 5}, {"io.popen", 4}, {"%x(", 4}, {"instance_eval", 4}, {"dir.entries(", 4}, {"file.read(", 3}, {"open(\"|", 5}, {"open('|", 5},
 	{"response.write(", 4}, {"server.mappath", 4}, {"wscript.shell", 5}, {"system.diagnostics.process", 5}, {"server.createobject", 5}, {"$_get[", 4}, {"$_post[", 4}, {"$_request[", 5}, {"$_server[", 4}, {"$_cookie[", 4}, {"$globals", 4}, {"http_raw_post", 4}, {"java.io.file", 3}, {"import os;", 4}, {"import subprocess", 4}, {"os.execute(", 5}, {"exec xp_", 5}}
 
+var codeFinder = func() *finder {
+	var calls []string
+	for _, c := range codeCalls {
+		calls = append(calls, c.call)
+	}
+	return newFinder(calls)
+}()
+
 // code judges source code of server-side languages.
 func (j *judge) code(s []byte) {
 	spaces := bytes.Count(s, []byte(" "))
 	prose := spaces > 6 // a sentence, a ticket, an article
-	for _, c := range codeCalls {
-		n := bytes.Index(s, []byte(c.call))
+	codeFinder.find(s, &j.at)
+	for i, c := range codeCalls {
+		n := int(j.at[i]) - 1
 		if n < 0 || n > 0 && (isWord(s[n-1]) || s[n-1] == '.' && c.n < 5 && c.call[len(c.call)-1] == '(' && !bytes.HasSuffix(s[:n], []byte("os."))) && isAlpha(c.call[0]) {
 			continue
 		}

@@ -8,10 +8,12 @@ import "bytes"
 // decoded.
 
 // pathSecrets are files and folders whose names alone say what is wanted.
-var pathSecrets = [][]byte{[]byte("etc/passwd"), []byte("etc/shadow"), []byte("etc/group"), []byte("etc/hosts"), []byte("etc/issue"), []byte("etc/motd"), []byte("etc/crontab"), []byte("etc/fstab"), []byte("etc/ssh"), []byte("etc/apache"), []byte("etc/httpd"), []byte("etc/nginx"), []byte("etc/mysql"), []byte("etc/php"), []byte("etc/sudoers"),
-	[]byte("etc/resolv.conf"), []byte("etc/hostname"), []byte("etc/my.cnf"), []byte("etc/profile"), []byte("etc/os-release"), []byte("etc/master.passwd"), []byte("etc/security"), []byte("etc/init.d"), []byte("etc/rc.d"), []byte("proc/self"), []byte("proc/version"), []byte("proc/cpuinfo"), []byte("proc/net"), []byte("proc/cmdline"), []byte("proc/mounts"), []byte("proc/1/"), []byte("proc/sched_debug"),
-	[]byte("boot.ini"), []byte("win.ini"), []byte("system.ini"), []byte("windows/system32"), []byte("winnt/"), []byte("system32/drivers"), []byte("system32/config"), []byte("windows/repair"), []byte("windows/win"), []byte("windows/php"), []byte("inetpub/"), []byte("global.asa"), []byte("autoexec.bat"), []byte("web-inf"), []byte("meta-inf/"), []byte("web.xml"), []byte("web.config"), []byte(".htaccess"), []byte(".htpasswd"), []byte(".ssh/"), []byte("id_rsa"), []byte("id_dsa"), []byte("authorized_keys"), []byte(".git/config"), []byte(".git/head"), []byte(".svn/entries"), []byte(".aws/credentials"), []byte("wp-config.php"), []byte(".bash_history"), []byte(".kube/config"), []byte("docker.sock"), []byte(".docker/config"), []byte(".npmrc"), []byte(".pgpass"),
-	[]byte("var/log/"), []byte("var/mail"), []byte("var/run/secrets"), []byte("var/lib/mysql"), []byte("httpd.conf"), []byte("apache2.conf"), []byte("php.ini"), []byte("my.ini"), []byte("my.cnf"), []byte("access.log"), []byte("access_log"), []byte("error.log"), []byte("error_log"), []byte("root/."), []byte("usr/local/apache"), []byte("usr/local/etc"), []byte("server.xml"), []byte("tomcat-users.xml"), []byte("etcpasswd"), []byte("web-infweb"), []byte("sam.bak")}
+var pathSecrets = []string{"etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/issue", "etc/motd", "etc/crontab", "etc/fstab", "etc/ssh", "etc/apache", "etc/httpd", "etc/nginx", "etc/mysql", "etc/php", "etc/sudoers",
+	"etc/resolv.conf", "etc/hostname", "etc/my.cnf", "etc/profile", "etc/os-release", "etc/master.passwd", "etc/security", "etc/init.d", "etc/rc.d", "proc/self", "proc/version", "proc/cpuinfo", "proc/net", "proc/cmdline", "proc/mounts", "proc/1/", "proc/sched_debug",
+	"boot.ini", "win.ini", "system.ini", "windows/system32", "winnt/", "system32/drivers", "system32/config", "windows/repair", "windows/win", "windows/php", "inetpub/", "global.asa", "autoexec.bat", "web-inf", "meta-inf/", "web.xml", "web.config", ".htaccess", ".htpasswd", ".ssh/", "id_rsa", "id_dsa", "authorized_keys", ".git/config", ".git/head", ".svn/entries", ".aws/credentials", "wp-config.php", ".bash_history", ".kube/config", "docker.sock", ".docker/config", ".npmrc", ".pgpass",
+	"var/log/", "var/mail", "var/run/secrets", "var/lib/mysql", "httpd.conf", "apache2.conf", "php.ini", "my.ini", "my.cnf", "access.log", "access_log", "error.log", "error_log", "root/.", "usr/local/apache", "usr/local/etc", "server.xml", "tomcat-users.xml", "etcpasswd", "web-infweb", "sam.bak"}
+
+var pathFinder = newFinder(pathSecrets)
 
 // fold writes v as a path: one kind of separator, no parameters, no NUL.
 func (j *judge) fold(v []byte) []byte {
@@ -114,8 +116,9 @@ func (j *judge) path(v []byte) {
 	}
 	secret := false
 	at := -1
-	for _, p := range pathSecrets {
-		if n := bytes.Index(s, p); n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd+fuzzy > 0 || dots > 3) {
+	pathFinder.find(s, &j.at)
+	for i, p := range pathSecrets {
+		if n := int(j.at[i]) - 1; n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd+fuzzy > 0 || dots > 3) {
 			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && climbs == 0 {
 				continue
 			}
