@@ -19,6 +19,7 @@ var (
 	refusedInvalid   = &Refusal{Kind: KindInvalid, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
 	refusedTooLarge  = &Refusal{Kind: KindTooLarge, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
 	refusedMediaType = &Refusal{Kind: KindMediaType, Action: sallyport.ActionRefuse, Stage: sallyport.StageValidate}
+	refusedForNow    = &Refusal{Kind: KindUnavailable, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate, Header: [][2]string{{"Retry-After", "5"}}}
 	refusedAttack    = &Refusal{Kind: KindRefused, Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect}
 )
 
@@ -207,7 +208,7 @@ func (s *Session) bearer(token string, now time.Time) FetchKey {
 				return FetchKey{}
 			}
 			id, rule = s.api.auth.Prove(&s.token, now)
-			if rule == authn.RuleKey && !s.fetched {
+			if (rule == authn.RuleKey || rule == authn.RuleNoKeys) && !s.fetched {
 				return FetchKey{Issuer: s.token.Issuer(), KeyID: s.token.KeyID()}
 			}
 		}
@@ -249,6 +250,8 @@ func (s *Session) unproven(rule string) {
 	switch {
 	case rule == authn.RuleMissing:
 		r, place = s.api.unauthenticated, sallyport.Place{}
+	case rule == authn.RuleNoKeys:
+		r = refusedForNow
 	case s.credential.In != "":
 		r, place = s.api.unauthenticated, s.credential
 	}

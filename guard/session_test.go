@@ -195,6 +195,27 @@ func TestFetchIsAskedOnceAndOnlyWhereItCanHelp(t *testing.T) {
 	}
 }
 
+// empty is a source that has never reached its issuer.
+type empty struct{ keySource }
+
+func (*empty) HasKeys(string) bool { return false }
+
+func TestIssuerThatCannotBeReachedIsNobodysFault(t *testing.T) {
+	c := config(sallyport.Enforce)
+	c.Keys = &empty{keySource{missing: true}}
+	p := compile(t, c)
+	for range 50 { // nothing is charged to the client either
+		s, step := p.Begin(request("GET", getTarget, token("alice", "items:read"), 0), now)
+		if step.Verb != guard.Fetch {
+			t.Fatalf("got %+v, want to fetch", step)
+		}
+		if step = s.Resume(now); step.Verb != guard.Refuse || step.Refusal.Status != 503 || len(step.Refusal.Header) != 1 {
+			t.Errorf("got %+v, want 503 with Retry-After", step.Refusal)
+		}
+		s.End(guard.Outcome{}, now)
+	}
+}
+
 func TestRefusalsOfOneKindAreEqual(t *testing.T) {
 	p := compile(t, config(sallyport.Enforce))
 	good := token("alice", "items:read items:write")

@@ -195,6 +195,13 @@ func (p *Providers) Key(issuer, kid, alg string) (key any, ok bool) {
 	return set.key(kid, alg, p.Now)
 }
 
+// HasKeys reports whether any key set of the issuer has been fetched.
+func (p *Providers) HasKeys(issuer string) bool {
+	p.init()
+	v := p.provider(issuer)
+	return v != nil && v.set.Load() != nil
+}
+
 // Resolve tries to get the key kid of a configured issuer into memory: it joins
 // a fetch that is under way, or fetches when the last fetch is long enough ago.
 // A nil error means that the key is in memory now. NotFound: the issuer does not

@@ -24,6 +24,12 @@ type KeySource interface {
 	Key(issuer, kid, alg string) (key any, ok bool)
 }
 
+// A Stock is a KeySource that tells an issuer without this key from one whose
+// keys were never fetched, for which the caller is not to blame.
+type Stock interface {
+	HasKeys(issuer string) bool
+}
+
 // An Identity is what a credential proved. It is shared and must not be changed.
 type Identity struct {
 	Principal sallyport.Principal
@@ -60,6 +66,7 @@ const (
 	RuleBound      = "token.bound"
 	RuleKey        = "token.key-unknown"
 	RuleSignature  = "token.signature"
+	RuleNoKeys     = "issuer.unavailable"
 	RuleKeyUnknown = "key.unknown"
 	RuleKeyExpired = "key.expired"
 )
@@ -85,6 +92,7 @@ var descriptions = map[string]string{
 	RuleBound:      "the token is bound to a key of its holder and was presented as a bearer token",
 	RuleKey:        "the issuer has no key that fits the token's header",
 	RuleSignature:  "the token's signature does not verify",
+	RuleNoKeys:     "the issuer's keys have not been fetched yet",
 	RuleKeyUnknown: "the API key is not known",
 	RuleKeyExpired: "the API key has expired",
 }
@@ -229,11 +237,14 @@ func (v *Verifier) Open(token string, s *Scratch, now time.Time) (rule string) {
 }
 
 // Prove verifies the signature of the token that Open has read into s. When the
-// key is not in memory the rule is RuleKey and issuer and kid name it.
+// key is not in memory the rule is RuleKey or RuleNoKeys, and Scratch names it.
 func (v *Verifier) Prove(s *Scratch, now time.Time) (id *Identity, rule string) {
 	c := &s.claims
 	key, ok := v.source.Key(c.issuer, c.kid, c.alg)
 	if !ok {
+		if stock, tells := v.source.(Stock); tells && !stock.HasKeys(c.issuer) {
+			return nil, RuleNoKeys
+		}
 		return nil, RuleKey
 	}
 	if !verify(c.alg, key, s.signed, s.signature) {
