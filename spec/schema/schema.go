@@ -34,6 +34,8 @@ type Evaluation struct {
 	Problems     []Problem // appended to
 	Undocumented []int     // members that no schema at their place names; appended to when Names is set
 	Names        bool
+
+	run *run // memory, kept between uses
 }
 
 // Validate reports whether the value at root holds. At most max problems are
@@ -57,10 +59,10 @@ func (s *Schema) Validate(d *jsondoc.Doc, root int, out *[]Problem, max int) boo
 
 // Evaluate is Validate with a direction and undocumented members.
 func (s *Schema) Evaluate(d *jsondoc.Doc, root int, e *Evaluation) bool {
-	r := runs.Get().(*run)
-	ok := r.evaluate(s, d, root, e)
-	runs.Put(r)
-	return ok
+	if e.run == nil {
+		e.run = new(run)
+	}
+	return e.run.evaluate(s, d, root, e)
 }
 
 var runs = sync.Pool{New: func() any { return &run{own: new(Evaluation)} }}
