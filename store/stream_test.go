@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/uptrace/bun"
 
 	"sallyport.dev/store"
@@ -560,4 +562,66 @@ func TestKilledProcess(t *testing.T) {
 		t.Errorf("integrity of the database: %q, %v", verdict, err)
 	}
 	t.Logf("%d acknowledged, %d counted", len(acked), len(seen))
+}
+
+// A NATS server outside goes away and comes back: publishing fails with the
+// error that says so, and everything goes on by itself afterwards.
+func TestServerOutsideComesBack(t *testing.T) {
+	dir, port := t.TempDir(), -1
+	start := func() *server.Server {
+		srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true, JetStream: true, StoreDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Start()
+		if !srv.ReadyForConnections(10 * time.Second) {
+			t.Fatal("NATS server does not become ready")
+		}
+		port = srv.Addr().(*net.TCPAddr).Port
+		return srv
+	}
+	stop := func(srv *server.Server) { srv.Shutdown(); srv.WaitForShutdown() }
+	srv := start()
+	defer func() { stop(srv) }()
+	s := migrated(t, store.Options{Dir: t.TempDir(), Key: newKey(), StreamURL: srv.ClientURL(), Logger: slog.New(slog.DiscardHandler)})
+	consume(t, s, "tally", tally(s), "sallyport.>")
+	acked := 0
+	publish := func() error {
+		_, err := s.Stream().Publish(t.Context(), "sallyport.a", "", []byte(strconv.Itoa(acked)))
+		if err == nil {
+			acked++
+		}
+		return err
+	}
+	for range 50 {
+		if err := publish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		stop(srv)
+		eventually(t, "unavailable", func() bool { return errors.Is(publish(), store.ErrUnavailable) })
+		srv = start()
+		eventually(t, "back", func() bool { return publish() == nil })
+		for range 50 {
+			if err := publish(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "all counted", func() bool { return count(t, s) >= acked })
+	if got := count(t, s); got != acked {
+		t.Errorf("%d rows, %d acknowledged", got, acked)
+	}
+}
+
+func TestEveryMessageCanBeSynced(t *testing.T) {
+	s := open(t, store.Options{Dir: t.TempDir(), Key: newKey(), SyncInterval: -1, SyncCommit: true})
+	if _, err := s.Stream().Publish(t.Context(), "sallyport.a", "", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	var level int
+	if err := s.DB().NewRaw("PRAGMA synchronous").Scan(t.Context(), &level); err != nil || level != 2 {
+		t.Errorf("synchronous = %d, %v; want 2 (FULL)", level, err)
+	}
 }
