@@ -15,7 +15,10 @@ const pages = [
   { to: '/settings', text: 'Settings', key: 's', icon: IconSettings },
 ] as const;
 
+let leaving = false; // signing out on purpose: nobody asks to come back
+
 export async function signOut(why?: string) {
+  leaving = true;
   try {
     await ask(client.DELETE('/api/v1/session'));
   } catch {
@@ -24,6 +27,7 @@ export async function signOut(why?: string) {
   queries.clear();
   queries.setQueryData(['me'], null);
   await router.navigate({ to: '/sign-in', search: why ? { why } : {} });
+  leaving = false;
 }
 
 // Frame is what surrounds every page of someone who is signed in.
@@ -31,7 +35,6 @@ export function Frame() {
   const me = useMe();
   const navigate = useNavigate();
   const path = useRouterState({ select: (s) => s.location.pathname });
-  const href = useRouterState({ select: (s) => s.location.href });
   const [menu, setMenu] = useState(false);
   const [help, setHelp] = useState(false);
   const { setColorScheme } = useMantineColorScheme();
@@ -41,8 +44,10 @@ export function Frame() {
   const was = useRef(path);
 
   useEffect(() => {
-    if (me.data === null) void navigate({ to: '/sign-in', search: href === '/' ? {} : { to: href }, replace: true });
-  }, [me.data, navigate, href]);
+    if (me.data !== null || leaving) return;
+    const { pathname, href } = router.state.location;
+    if (pathname !== '/sign-in') void router.navigate({ to: '/sign-in', search: href === '/' ? {} : { to: href }, replace: true });
+  }, [me.data]);
 
   // After a change of page the keyboard starts at its top, and the title says where it is.
   useEffect(() => {

@@ -167,7 +167,7 @@ function History({ filter, since }: { filter: Record<string, string>; since?: st
     );
   return (
     <>
-      <DecisionTable rows={rows} dated />
+      <div aria-busy={list.isPlaceholderData} className={list.isPlaceholderData ? 'pending' : undefined}><DecisionTable rows={rows} dated /></div>
       <div className="panel-body row" style={{ justifyContent: 'center' }}>
         {list.hasNextPage ? (
           <Button variant="default" size="xs" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>

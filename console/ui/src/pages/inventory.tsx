@@ -209,7 +209,7 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
           </Empty>
         )
       ) : (
-        <>
+        <div aria-busy={list.isPlaceholderData} className={list.isPlaceholderData ? 'pending' : undefined}>
           <DataTable
             label="Operations"
             rows={rows}
@@ -238,7 +238,7 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
               </Button>
             </div>
           )}
-        </>
+        </div>
       )}
     </Panel>
   );

@@ -201,7 +201,7 @@ function People() {
                     <span className="row" style={{ justifyContent: 'flex-end' }}>
                       {p.state !== 'disabled' && (
                         <>
-                          <Button size="compact-xs" variant="default" onClick={() => change.mutate({ id: p.id, role: p.role === 'admin' ? 'viewer' : 'admin' })} aria-label={`Make ${p.name} ${p.role === 'admin' ? 'a viewer' : 'an admin'}`}>
+                          <Button size="compact-xs" variant="default" onClick={() => change.mutate({ id: p.id, role: p.role === 'admin' ? 'viewer' : 'admin' })} aria-label={`Make ${p.role === 'admin' ? 'viewer' : 'admin'}: ${p.name}`}>
                             Make {p.role === 'admin' ? 'viewer' : 'admin'}
                           </Button>
                           <Button size="compact-xs" variant="default" onClick={() => invite.mutate(p.id)} aria-label={`New link for ${p.name}`}>

@@ -33,8 +33,8 @@ export function SignIn() {
   }, []);
   useEffect(() => {
     // Only a path of our own: "//host" would be another one.
-    if (me.data) void navigate({ href: to && /^\/(?!\/)/.test(to) ? to : '/', replace: true });
-  }, [me.data, navigate, to]);
+    if (me.data) void navigate({ href: to && /^\/(?![/\\])/.test(to) ? to : '/', replace: true });
+  }, [!!me.data]); // eslint-disable-line react-hooks/exhaustive-deps
 
   const submit = async () => {
     setBusy(true);

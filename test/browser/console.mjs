@@ -1,0 +1,257 @@
+// Drives the console in Chromium as a person would: setup, overview,
+// inventory, a decision by its id, administration, sign-out, sign-in by
+// keyboard alone. Any violation of the content security policy, any request
+// to another host, any uncaught error and any serious finding of axe fails it.
+//
+// node console.mjs PROGRAM [FOLDER]   with a folder, screenshots are kept there
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const [program, folder] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const started = Date.now();
+const password = 'plum kayak orbit fern';
+if (folder) mkdirSync(folder, { recursive: true });
+
+const server = spawn(program, [], { stdio: ['ignore', 'pipe', 'inherit'] });
+const profile = mkdtempSync(join(tmpdir(), 'sallyport-browser-'));
+let context;
+const faults = [];
+
+try {
+  const line = await new Promise((resolve, reject) => {
+    createInterface({ input: server.stdout }).once('line', resolve);
+    server.once('exit', (code) => reject(new Error(`the console ended with ${code}`)));
+  });
+  const [base, setup] = line.split(' ');
+
+  context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    ignoreHTTPSErrors: true,
+    viewport: { width: 1440, height: 900 },
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  const page = context.pages()[0] ?? (await context.newPage());
+  page.setDefaultTimeout(20_000);
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
+  });
+  page.on('console', (m) => {
+    if (/CSP:|Content Security Policy|Refused to/i.test(m.text())) faults.push(m.text());
+  });
+  page.on('pageerror', (e) => faults.push(`uncaught: ${e.message}`));
+  page.on('request', (r) => {
+    if (!r.url().startsWith(base)) faults.push(`a request to another host: ${r.url()}`);
+  });
+  page.on('response', (r) => {
+    if (r.status() >= 500) faults.push(`${r.status()} from ${r.url()}`);
+  });
+
+  let step = '';
+  const begin = (name) => {
+    step = name;
+    console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(5)} s  ${name}`);
+  };
+  const shot = async (name) => {
+    if (folder) await page.screenshot({ path: join(folder, `${name}.png`) });
+  };
+  // accessible runs axe on what is shown. It is evaluated by the debugger and
+  // so needs no exception from the policy.
+  const accessible = async (name) => {
+    // What fades in is judged when it is there.
+    await page.evaluate(() => Promise.race([Promise.all(document.getAnimations().map((a) => a.finished.catch(() => {}))), new Promise((r) => setTimeout(r, 600))]));
+    await page.evaluate(axe);
+    const found = await page.evaluate(async () => {
+      const r = await globalThis.axe.run(document, { resultTypes: ['violations'] });
+      return r.violations.filter((v) => v.impact === 'serious' || v.impact === 'critical').map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join(' | ')}`);
+    });
+    for (const f of found) faults.push(`axe on ${name}: ${f}`);
+    await shot(name);
+  };
+  const heading = (name) => page.getByRole('heading', { level: 1, name }).waitFor();
+
+  begin('a link without its token says where to get one');
+  await page.goto(base + '/setup');
+  await page.getByText('lacks the token').waitFor();
+
+  begin('setup makes the first administrator');
+  await page.goto(base + setup);
+  await page.reload(); // the token left the address bar, and with it the page
+  await page.goto('about:blank');
+  await page.goto(base + setup);
+  await page.getByLabel('Name').fill('anna');
+  assert.equal(new URL(page.url()).hash, '', 'the token stays in the address bar');
+  await page.getByLabel('Password', { exact: true }).fill('password1234');
+  await page.getByLabel('Password again').fill('password1234');
+  await page.getByRole('button', { name: 'Make the administrator' }).click();
+  await page.getByRole('alert').filter({ hasText: 'guessed early' }).waitFor();
+  await accessible('setup');
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByLabel('Password again').fill(password);
+  await page.getByRole('button', { name: 'Make the administrator' }).click();
+
+  begin('the overview is live');
+  await heading('Overview');
+  await page.getByRole('status').filter({ hasText: /^live$/ }).waitFor();
+  const lost = () => page.locator('.tile', { hasText: 'Records lost' }).locator('.tile-note').innerText();
+  const before = await lost();
+  await page.waitForFunction((was) => [...document.querySelectorAll('.tile-note')].at(-1)?.textContent !== was, before);
+  await page.getByText('no gate configured').filter({ visible: true }).first().waitFor();
+  await page.getByRole('link', { name: /sqli\.tautology/ }).waitFor();
+  await page.getByText('Programs in force').waitFor();
+  await accessible('overview');
+  await page.getByText('1 h', { exact: true }).click();
+  await page.getByText('last hour').waitFor();
+
+  begin('the inventory leads from an API to an operation');
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Inventory' }).click();
+  await heading('Inventory');
+  await page.getByRole('region', { name: 'Operations' }).getByText('/payments/v1/transfers').first().waitFor();
+  await accessible('inventory');
+  await page.getByRole('region', { name: 'APIs', exact: true }).getByRole('link', { name: 'payments' }).first().click();
+  await heading('payments');
+  await page.getByText('J. Okafor').waitFor();
+  await page.getByRole('button', { name: 'Requests' }).click();
+  await page.waitForURL(/sort=requests/);
+  await page.keyboard.press('/');
+  await page.keyboard.type('createTransfer');
+  await page.waitForURL(/q=createTransfer/);
+  await accessible('api');
+  await page.getByRole('region', { name: 'Operations' }).getByRole('link', { name: /POST/ }).first().click();
+  await heading(/\/payments\/v1\/transfers/);
+  const schema = page.getByRole('region', { name: 'Schema, declared against observed' });
+  await schema.getByRole('row', { name: /\/channel/ }).getByText('undocumented').waitFor();
+  await schema.getByRole('row', { name: /\/amount/ }).getByText('agrees').waitFor();
+  await page.getByText('iban').first().waitFor();
+  await accessible('operation');
+
+  begin('a shadow operation is folded and marked');
+  await page.goto(base + '/inventory?api=accounts&show=shadow');
+  await page.getByRole('region', { name: 'Operations' }).locator('.badge', { hasText: 'shadow' }).first().waitFor();
+
+  begin('decisions arrive, pause, and are filtered');
+  await page.keyboard.press('g');
+  await page.keyboard.press('d');
+  await heading('Decisions');
+  await page.getByRole('region', { name: 'Decisions' }).locator('tbody tr').nth(5).waitFor();
+  await accessible('decisions');
+  await page.keyboard.press('p');
+  await page.getByRole('button', { name: 'Resume' }).waitFor();
+  const count = await page.locator('tbody tr').count();
+  await page.waitForTimeout(600);
+  assert.equal(await page.locator('tbody tr').count(), count, 'rows arrive while paused');
+  await page.getByText('History', { exact: true }).click();
+  await page.getByLabel('Action').selectOption('refuse');
+  await page.getByLabel('Stage').selectOption('inspect');
+  await page.waitForURL(/stage=inspect/);
+  const row = page.getByRole('row').filter({ hasText: 'sqli.tautology' }).first();
+  await row.waitFor();
+  await page.locator('tbody tr').filter({ hasNotText: 'refused' }).first().waitFor({ state: 'detached' }); // the filter lets no other through
+  await row.waitFor();
+  await accessible('history');
+
+  begin('one decision in full, and by its id');
+  await row.getByRole('link').first().click();
+  await page.getByText('inspect: stopped here').waitFor();
+  await page.getByText('The upstream was not asked').waitFor();
+  await accessible('decision');
+  const id = new URL(page.url()).pathname.split('/').pop();
+  await page.goto(base + '/decisions');
+  await page.getByRole('textbox', { name: 'Request id' }).fill(id);
+  await page.keyboard.press('Enter');
+  await page.waitForURL(base + '/decisions/' + id);
+  await page.getByText('sqli.tautology').first().waitFor();
+  await page.goto(base + '/decisions/01J00000000000000000000000');
+  await page.getByText('No decision is kept under this id').waitFor();
+
+  begin('people, sessions and the audit log');
+  await page.goto(base + '/settings/people');
+  await page.getByRole('button', { name: 'Add a person' }).click();
+  await page.getByRole('dialog').getByLabel('Name').fill('vera');
+  await accessible('dialog');
+  await page.getByRole('button', { name: 'Make an invitation' }).click();
+  await page.getByText(/\/setup#[A-Za-z0-9_-]{43}/).waitFor();
+  await page.getByRole('dialog', { name: 'Add a person' }).waitFor({ state: 'hidden' });
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog', { name: 'Invitation for' }).waitFor({ state: 'hidden' });
+  await page.getByRole('row', { name: /vera/ }).getByText('invited').waitFor();
+  await accessible('people');
+  await page.goto(base + '/settings');
+  await page.getByText('this browser').waitFor();
+  await accessible('account');
+  await page.goto(base + '/settings/audit');
+  await page.getByText('The log is intact.').waitFor();
+  await page.getByRole('region', { name: 'Audit log' }).getByText('person added').waitFor();
+  await accessible('audit');
+  await page.goto(base + '/settings/about');
+  await page.getByText('OpenAPI 3.1 document').waitFor();
+  await accessible('about');
+
+  begin('dark, and as wide as a phone');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/]]) {
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await page.goto(base + path);
+    await heading(name);
+    await page.locator('table').first().waitFor();
+    await accessible(`dark-${path.replace(/\W+/g, '') || 'overview'}`);
+    await page.setViewportSize({ width: 390, height: 844 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= 390, `${path} is ${wide} wide on a phone of 390`);
+    await shot(`phone-${path.replace(/\W+/g, '') || 'overview'}`);
+  }
+  await page.getByRole('button', { name: 'Open menu' }).click();
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Overview' }).waitFor();
+  await accessible('phone-menu');
+  await page.setViewportSize({ width: 1440, height: 900 });
+  await page.emulateMedia({ colorScheme: 'light' });
+
+  begin('sign-out leads back to where one was after sign-in by keyboard alone');
+  await page.getByRole('button', { name: /Sign out/ }).click();
+  await page.waitForURL(/\/sign-in/);
+  await page.goto(base + '/decisions/' + id);
+  await page.waitForURL(/\/sign-in\?to=/);
+  await page.getByLabel('Name').waitFor();
+  await accessible('sign-in');
+  await page.waitForFunction(() => document.activeElement?.getAttribute('autocomplete') === 'username');
+  await page.keyboard.type('anna');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('not this one at all');
+  await page.keyboard.press('Enter');
+  await page.getByRole('alert').filter({ hasText: 'is wrong' }).waitFor();
+  for (let i = 0; i < 8 && !(await page.evaluate(() => document.activeElement?.getAttribute('autocomplete') === 'current-password')); i++) await page.keyboard.press('Tab');
+  await page.keyboard.type(password);
+  await page.keyboard.press('Enter');
+  await page.waitForURL(base + '/decisions/' + id);
+  await page.getByText('inspect: stopped here').waitFor();
+  await page.reload();
+  await page.getByText('inspect: stopped here').waitFor();
+  await page.keyboard.press('Tab');
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent?.trim()), 'Skip to content', 'the first stop of the keyboard is not the skip link');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'main', 'the skip link does not lead to the content');
+  await page.keyboard.press('?');
+  await page.getByRole('dialog').getByText('Keyboard shortcuts').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+
+  assert.deepEqual(faults, []);
+  console.log(`passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+} catch (e) {
+  console.error(e);
+  for (const f of faults) console.error('also:', f);
+  process.exitCode = 1;
+  if (context && folder) await context.pages()[0]?.screenshot({ path: join(folder, 'failed.png') });
+} finally {
+  await context?.close();
+  server.kill('SIGTERM');
+  await new Promise((resolve) => (server.exitCode !== null ? resolve() : server.once('exit', resolve)));
+  rmSync(profile, { recursive: true, force: true });
+}
