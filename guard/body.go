@@ -137,7 +137,7 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 	s.answer, s.answerType = status, first(h, "Content-Type")
 	s.snapshot(h)
-	if s.refusal != nil || s.api == nil || s.op.spec == nil || s.api.answers == sallyport.Off {
+	if s.refusal != nil || s.api == nil || s.op.spec == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
 	}
 	s.op.spec.CheckResponse(&s.check, status, h)
@@ -149,7 +149,7 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 		return s.refuse()
 	}
 	switch encoding := first(h, "Content-Encoding"); {
-	case s.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified || status < 200:
+	case s.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified:
 		return s.proceed(BodyNone, 0)
 	case encoding != "" && !strings.EqualFold(encoding, "identity"):
 		s.miss("answer: it has a content-encoding")

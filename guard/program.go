@@ -203,9 +203,8 @@ func (p *Program) place(host string, a *api) error {
 
 func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	var m Mistakes
-	var known []sallyport.Operation
+	known := []sallyport.Operation{} // without a specification no operation can be named
 	if a.Spec != nil {
-		known = []sallyport.Operation{}
 		for _, o := range a.Spec.Operations() {
 			known = append(known, nameOf(a.Name, o))
 		}
