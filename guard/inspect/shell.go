@@ -335,6 +335,7 @@ func (j *judge) argument(args, name []byte) bool {
 // sensitive reports whether arguments name what only an intruder asks for, or
 // lead on to further commands.
 func (j *judge) sensitive(args []byte) bool {
+	j.steps += 8
 	for _, p := range [...]string{"/etc/", "/proc/", "/bin/", "/dev/", "/tmp", "/var/", "/root", "/home/", `c:\`, "c:/", "| ", "|", ";", "&&", "$(", "`", "> ", "127.0.0.1", "-rf", "passwd"} {
 		if bytes.Contains(args, []byte(p)) {
 			return true
