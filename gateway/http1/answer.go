@@ -30,7 +30,8 @@ type Response struct {
 	odd    bool // the connection is not to be used again
 	failed error
 	sender *sender
-	ctx    *requestContext // to be told that l is no longer in use
+	front  *requestContext // of the request that this exchange is for, when it came through this package's Server
+	ctx    *requestContext // the same, to be told that l is no longer in use
 	stop   func() bool     // the same for any other context
 }
 
@@ -38,8 +39,9 @@ var _ io.ReadCloser = (*Response)(nil)
 
 // attach has l aborted when ctx ends; false: it has ended.
 func (r *Response) attach(ctx context.Context, l *link) bool {
-	r.l, r.odd, r.failed, r.sender = l, false, nil, nil
+	r.l, r.odd, r.failed, r.sender, r.front = l, false, nil, nil, nil
 	if c, ok := ctx.(*requestContext); ok {
+		r.front = c
 		switch c.wake(&l.wire) {
 		case wakeEnded:
 			return false
@@ -236,9 +238,12 @@ func (r *Response) stopSender() bool {
 		return true
 	}
 	r.l.abort()
-	if s.req.Stream == nil {
-		<-s.done // it reads the caller's bytes
+	if s.req.Interrupt != nil {
+		s.req.Interrupt()
+	} else if s.req.Stream != nil && r.front != nil {
+		r.front.interrupt()
 	}
+	<-s.done // what it reads is the caller's
 	return false
 }
 

@@ -47,7 +47,7 @@ type conn struct {
 
 func newConn(s *Server, ctx context.Context, nc net.Conn) *conn {
 	c := &conn{s: s, wire: wire{c: nc, buf: make([]byte, firstBuffer), now: s.Now}}
-	c.ctx.base = ctx
+	c.ctx.base, c.ctx.conn = ctx, c
 	c.proto = (&http.Request{RemoteAddr: nc.RemoteAddr().String(), ProtoMajor: 1, Body: http.NoBody}).WithContext(&c.ctx)
 	c.w.c = c
 	c.w.batch = batchTLS
@@ -336,6 +336,7 @@ func (c *conn) drain() bool {
 	limits := *b.limits
 	limits.step, limits.whole = min(limits.step, 2*time.Second), 2*time.Second
 	b.limits, b.started = &limits, time.Time{}
+	b.until.Store(nil)
 	var room [2 << 10]byte
 	for start := b.total; b.total-start <= drainBytes; {
 		if _, err := b.read(room[:]); err != nil {
@@ -417,6 +418,7 @@ type requestBody struct {
 	mu      sync.Mutex
 	c       *conn // nil after the handler returned
 	content content
+	cut     atomic.Bool
 	expect  bool // the client waits for 100 Continue
 	err     error
 	refusal *Refusal
@@ -432,19 +434,42 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if b.expect {
+	if b.expect && !b.cut.Load() {
 		b.expect = false
 		if err := b.c.w.sendContinue(); err != nil {
 			b.err = err
 			return 0, err
 		}
 	}
+	if b.cut.Load() {
+		return b.interrupted()
+	}
 	n, err := b.content.read(p)
+	if err != nil && b.cut.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		return b.interrupted()
+	}
 	if err != nil {
 		b.fail(err)
 		err = b.err
 	}
 	return n, err
+}
+
+// errInterrupted: the exchange that the body was read for is over.
+var errInterrupted = errors.New("reading the body was interrupted")
+
+// interrupt has a Read in progress in another goroutine, or the next one, return.
+func (b *requestBody) interrupt() {
+	b.cut.Store(true)
+	b.content.until.Store(&past)
+	b.content.x.nudge()
+}
+
+// interrupted ends the Read that was interrupted with nothing read and nothing
+// wrong, for nothing is wrong with the body; another Read is an error.
+func (b *requestBody) interrupted() (int, error) {
+	b.err = errInterrupted
+	return 0, nil
 }
 
 func (b *requestBody) fail(err error) {
@@ -497,7 +522,7 @@ func (b *requestBody) finish() bodyRest {
 	switch {
 	case b.content.state == contentDone && (b.err == nil || b.err == io.EOF):
 		return bodyRead
-	case b.err != nil, b.expect, b.content.x.aborted.Load():
+	case b.err != nil && b.err != errInterrupted, b.expect, b.content.x.aborted.Load():
 		return bodyBroken
 	}
 	return bodyLeft

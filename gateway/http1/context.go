@@ -13,6 +13,7 @@ import (
 // only to be woken, asks to be told instead.
 type requestContext struct {
 	base context.Context // the connection's
+	conn *conn
 
 	mu     sync.Mutex
 	inner  context.Context
@@ -81,6 +82,13 @@ func (c *requestContext) unwake(x *wire) {
 		c.woken = nil
 	}
 	c.mu.Unlock()
+}
+
+// interrupt ends a Read of the request's body that is in progress elsewhere.
+func (c *requestContext) interrupt() {
+	if b := c.conn.body; b != nil {
+		b.interrupt()
+	}
 }
 
 // watched reports whether anybody would notice an end.

@@ -158,6 +158,7 @@ func (p *pool) dial(ctx context.Context) (*link, *Error) {
 		return fail("dial", err)
 	}
 	l := &link{wire: wire{c: c, buf: make([]byte, linkBuffer), now: t.Now}, t: t, p: p, probe: newProbe(c, readable)}
+	defer func() { l.since = t.Now() }()
 	if p.key.tls {
 		l.tls = tls.Client(c, p.tls)
 		l.c = l.tls
@@ -179,7 +180,8 @@ func (p *pool) dial(ctx context.Context) (*link, *Error) {
 // closed it or sent anything on it is found out here, before a request is
 // entrusted to it.
 func (l *link) usable() bool {
-	return l.now().Sub(l.idle) < l.t.IdleTimeout && !l.probe.ready()
+	l.since = l.now()
+	return l.since.Sub(l.idle) < l.t.IdleTimeout && !l.probe.ready()
 }
 
 // release puts the connection back after an exchange without oddities.
@@ -196,7 +198,7 @@ func (l *link) release() {
 		l.out = nil
 	}
 	l.from, l.to = 0, 0
-	l.idle = l.now()
+	l.idle = l.since // a clock reading less; the few that carried a long request go a little early
 	p.mu.Lock()
 	if len(p.waiting) > 0 {
 		p.waiting[0] <- l

@@ -272,7 +272,7 @@ func (w *response) Flush() { w.FlushError() }
 func (w *response) SetReadDeadline(t time.Time) error {
 	if b := w.c.body; b != nil {
 		b.content.until.Store(&t)
-		w.c.c.SetReadDeadline(past) // a read in progress looks again
+		b.content.x.nudge() // a read in progress looks again
 	}
 	return nil
 }

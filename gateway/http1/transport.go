@@ -59,7 +59,8 @@ type Transport struct {
 	closed bool
 }
 
-// A Request is what Do sends. Fields that concern one hop only (Connection
+// A Request is what Do sends. It, and all it refers to, belongs to the exchange
+// until Do failed or the Response was closed, and to the caller again after that. Fields that concern one hop only (Connection
 // and what it names, Keep-Alive, Transfer-Encoding, Te, Trailer, Upgrade, …),
 // Host, Content-Length and Expect are not taken from Header: they follow from
 // the other fields. So a server's header can be passed on as it is.
@@ -72,10 +73,16 @@ type Request struct {
 	Header               http.Header
 	Extra                []Field // sent after Header; a name in Extra hides the same name in Header, and with an empty value does only that
 
-	Body    []byte      // a whole body; not used after Do returned and the Response was closed. Or
-	Stream  io.Reader   // a body to be read while it is sent, perhaps in another goroutine and until Close of the Response or longer,
+	Body    []byte      // a whole body, or
+	Stream  io.Reader   // a body that is read while it is sent, in another goroutine,
 	Length  int64       // of Length bytes, -1 when that is unknown
 	Trailer http.Header // announced trailer fields, read after Stream's end; only with Length -1
+
+	// Interrupt has a Read of Stream in progress return soon. It is called when the
+	// exchange ends before the request was sent, because Close, or a failed Do, waits
+	// until nobody uses Stream any more. A body of this package's Server needs none
+	// when Do is given its request's context.
+	Interrupt func()
 
 	Upgrade  string    // protocol to ask for, as in "websocket"; the answer may then be 101
 	Deadline time.Time // for the answer's head; zero means AnswerTimeout
@@ -193,8 +200,9 @@ type link struct {
 	p     *pool
 	probe *probe
 	tls   *tls.Conn
-	used  int // requests
-	idle  time.Time
+	used  int       // requests
+	since time.Time // when it was taken for the request in progress
+	idle  time.Time // when the last request began
 	out   []byte
 	lines scan
 }
@@ -218,11 +226,11 @@ func (l *link) exchange(ctx context.Context, dst *Response, req *Request) *Error
 		return l.fail("write", errAborted)
 	}
 	l.used++
-	by, slack := l.answerBy(ctx, req, l.now())
+	by, slack := l.answerBy(ctx, req, l.since)
 	var written bool
 	if len(req.Body) > inlineBody || req.Stream != nil && req.Length != 0 {
 		dst.sender = &sender{l: l, req: req, done: make(chan struct{})}
-		dst.sender.last.Store(l.now().UnixNano())
+		dst.sender.last.Store(l.since.UnixNano())
 		l.out = nil // it belongs to the sender now
 		go dst.sender.run(out)
 		written = true
@@ -543,6 +551,9 @@ func (s *sender) send(out []byte) (stream, write error) {
 			p = p[:left]
 		}
 		n, err := s.req.Stream.Read(p)
+		if n == 0 && err == nil && s.l.aborted.Load() {
+			return nil, errAborted
+		}
 		if n > 0 {
 			if chunked {
 				out = append(appendHex(out, n), "\r\n"...)

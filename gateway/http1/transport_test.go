@@ -481,6 +481,63 @@ func TestBrokenStream(t *testing.T) {
 	}
 }
 
+// TestStalledUpload: an upstream answers early while the client has stopped
+// sending. The answer gets through at once, nobody reads the body any more when
+// the exchange is closed, and the connection carries the next request.
+func TestStalledUpload(t *testing.T) {
+	up := scripted(t, func(c net.Conn, _ int, head string) bool { // answers after the head
+		io.WriteString(c, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+		return true
+	})
+	tr := newTransport(t)
+	front := serve(t, &http1.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			return
+		}
+		var body guardedReader
+		body.Reader = r.Body
+		var res http1.Response
+		if err := tr.Do(r.Context(), &res, &http1.Request{Addr: up.addr, Method: "POST", Target: "/", Stream: &body, Length: -1}); err != nil {
+			t.Error(err)
+			return
+		}
+		w.WriteHeader(res.Status)
+		io.Copy(w, &res)
+		res.Close()
+		if !body.mu.TryLock() {
+			t.Error("the body is still being read after Close")
+		}
+	})})
+	c, br := dial(t, front)
+	for range 3 {
+		io.WriteString(c, "POST / HTTP/1.1\r\n"+h+"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		res, b := readAnswer(t, br, "POST")
+		if res.StatusCode != 401 || b != "no" {
+			t.Fatal(res.StatusCode, b)
+		}
+		if res.Close {
+			c, br = dial(t, front)
+			continue
+		}
+		io.WriteString(c, "0\r\n\r\nGET / HTTP/1.1\r\n"+h+"\r\n")
+		if res, _ := readAnswer(t, br, "GET"); res.StatusCode != 200 {
+			t.Fatal(res.StatusCode)
+		}
+	}
+}
+
+// A guardedReader shows whether it is being read.
+type guardedReader struct {
+	io.Reader
+	mu sync.Mutex
+}
+
+func (g *guardedReader) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.Reader.Read(p)
+}
+
 // TestCancel: a context ends an exchange at each of its stages.
 func TestCancel(t *testing.T) {
 	for _, c := range []struct {

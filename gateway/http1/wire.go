@@ -29,6 +29,7 @@ type wire struct {
 	readBy   time.Time // set on c
 	writeBy  time.Time // set on c
 	aborted  atomic.Bool
+	nudged   atomic.Bool
 }
 
 // rest is what was read and not used.
@@ -66,6 +67,10 @@ func (x *wire) recv(p []byte, by time.Time, slack time.Duration) (int, error) {
 	if x.aborted.Load() {
 		return 0, errAborted
 	}
+	if x.nudged.Load() && x.nudged.Swap(false) {
+		x.readBy = time.Time{}
+		return 0, errNudged
+	}
 	n, err := x.c.Read(p)
 	if n > 0 {
 		return n, nil
@@ -100,6 +105,13 @@ func (x *wire) more(max int, by time.Time, slack time.Duration) error {
 	n, err := x.recv(x.buf[x.to:], by, slack)
 	x.to += n
 	return err
+}
+
+// nudge has a read in progress, or the next one, return with errNudged. The
+// flag is for a reader that is just about to set a deadline over this one.
+func (x *wire) nudge() {
+	x.nudged.Store(true)
+	x.c.SetReadDeadline(past)
 }
 
 // abort ends reads and writes in progress and to come.
