@@ -31,6 +31,7 @@ type media struct {
 	explicit bool     // OpenAPI 2.0: arrays are joined unless listed in repeat
 
 	props  map[string]schema.Shape
+	names  map[string]string // of props, to themselves
 	items  map[string]schema.Shape
 	others schema.Shape
 }
@@ -40,7 +41,9 @@ func (m *media) shape() {
 		return
 	}
 	m.props, m.others, m.items = m.schema.Properties(), m.schema.Others(), map[string]schema.Shape{}
+	m.names = map[string]string{}
 	for k := range m.props {
+		m.names[k] = k
 		m.items[k] = m.schema.PropertyItems(k)
 	}
 }
@@ -174,7 +177,11 @@ func (c *Check) body(m *media, lim jsondoc.Limits, kind BodyKind, contentType st
 			c.problem(sallyport.InBody, "", "body.utf8", "body is not UTF-8")
 		}
 		first := len(c.Params)
-		c.fields(text(body), sallyport.InBody)
+		var names map[string]string
+		if m != nil {
+			names = m.names
+		}
+		c.fields(text(body), sallyport.InBody, names)
 		if m != nil && m.schema != nil {
 			c.formObject(m.schema, m.props, m.others, m.items, m, first, sallyport.InBody)
 		}
@@ -280,8 +287,9 @@ func (c *Check) starred(i int) string {
 	return text(out)
 }
 
-// fields reads urlencoded pairs into c.Params.
-func (c *Check) fields(raw string, in sallyport.In) {
+// fields reads urlencoded pairs into c.Params. The text may be the memory of a
+// body, so a name is one of those known or copied.
+func (c *Check) fields(raw string, in sallyport.In, names map[string]string) {
 	for rest := raw; rest != ""; {
 		pair := rest
 		if i := strings.IndexByte(rest, '&'); i >= 0 {
@@ -297,6 +305,11 @@ func (c *Check) fields(raw string, in sallyport.In) {
 			rawName, rawValue = pair[:i], pair[i+1:]
 		}
 		name, ok1 := c.decode(rawName, true)
+		if known, ok := names[name]; ok {
+			name = known
+		} else {
+			name = strings.Clone(name)
+		}
 		value, ok2 := c.decode(rawValue, true)
 		if c.add(Param{In: in, Name: name, Raw: rawValue, Value: value, Bad: !ok1 || !ok2}) < 0 {
 			return

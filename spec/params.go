@@ -212,6 +212,15 @@ func (c *Check) decode(raw string, plus bool) (string, bool) {
 	return text(c.arena[start:]), true
 }
 
+// name is decode for names, which outlive the Check: an encoded one is copied.
+func (c *Check) name(raw string) (string, bool) {
+	v, ok := c.decode(raw, true)
+	if ok && len(v) > 0 && len(raw) > 0 && unsafe.StringData(v) != unsafe.StringData(raw) {
+		v = strings.Clone(v)
+	}
+	return v, ok
+}
+
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
@@ -367,7 +376,7 @@ func (c *Check) readQuery(o *Operation, raw string) {
 		if i := strings.IndexByte(pair, '='); i >= 0 {
 			rawName, rawValue = pair[:i], pair[i+1:]
 		}
-		name, ok1 := c.decode(rawName, true)
+		name, ok1 := c.name(rawName)
 		value, ok2 := c.decode(rawValue, true)
 		x := Param{In: sallyport.InQuery, Name: name, Raw: rawValue, Value: value, Bad: !ok1 || !ok2}
 		which, property := -1, ""
@@ -475,7 +484,7 @@ func (c *Check) wholeQuery(p *param, raw string) {
 	}
 	// Fields of a form: kept for inspection, checked as a body would be.
 	first := len(c.Params)
-	c.fields(raw, sallyport.InQuery)
+	c.fields(raw, sallyport.InQuery, nil)
 	if p.schema != nil {
 		c.formObject(p.schema, p.props, p.others, nil, nil, first, sallyport.InQuery)
 	}

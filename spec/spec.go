@@ -108,8 +108,8 @@ const (
 	Undeclared                 // the operation has no such media type
 )
 
-// A Param is one parameter as sent. Value may alias the Check's memory and is
-// good until its Reset.
+// A Param is one parameter as sent. Raw and Value may alias the Check's memory
+// or the body and are good until its Reset; Name is good for ever.
 type Param struct {
 	In       sallyport.In
 	Name     string

@@ -50,6 +50,7 @@ type Node struct {
 	Proven     bool // set by a schema that proves the string harmless
 	Integer    bool // a number without fraction and exponent
 	KeyEscaped bool
+	Known      bool  // set by a schema that declares the member's key
 	Start, End int32 // extent in Src; of a string, without its quotes
 	Next       int32 // index after the subtree
 	KeyStart   int32 // extent of an object member's key without quotes; -1 when the node is no member

@@ -545,6 +545,7 @@ func (r *run) members(n *objectRules, i, frame, many int) bool {
 			}
 			if e.declared {
 				known = true
+				d.Nodes[c].Known = true // true of the key whatever becomes of the value
 				if e.readOnly && r.direction == Request || e.writeOnly && r.direction == Response {
 					rule, detail := "schema.readOnly", "property is read only"
 					if r.direction == Response {
