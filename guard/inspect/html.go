@@ -274,6 +274,24 @@ func (j *judge) script(s []byte) {
 	if q := bytes.TrimLeft(s, " \t\r\n\"'"); bytes.HasPrefix(q, []byte("data:text/html")) || bytes.HasPrefix(q, []byte("data:image/svg+xml")) && bytes.Contains(q, []byte("script")) {
 		j.add(clXSS, "xss.url", 5)
 	}
+	if j.kinds&(bLine|bCtl|bSpace|bStar) != 0 && j.kinds&bMild != 0 {
+		// The same with what browsers skip inside it.
+		if q := j.squeeze(s[:min(len(s), 256)]); len(q) > 14 && (bytes.HasPrefix(q, []byte("javascript:")) || bytes.HasPrefix(q, []byte("vbscript:"))) && !bytes.Contains(s, []byte("script:")) {
+			j.add(clXSS, "xss.url", 5)
+		} else if len(q) > 14 && bytes.HasPrefix(q, []byte("javascript:")) && j.kinds&(bLine|bCtl) != 0 && !bytes.HasPrefix(s, []byte("javascript:")) {
+			j.add(clXSS, "xss.url", 5)
+		}
+	}
+	if bytes.Contains(s, []byte("document")) && bytes.Contains(s, []byte("cookie")) && !bytes.Contains(s, []byte("document.cookie")) {
+		if q := j.squeeze(s); bytes.Contains(q, []byte("document.cookie")) && j.kinds&bStar != 0 || bytes.Contains(q, []byte("document[\"cookie")) || bytes.Contains(q, []byte("document['cookie")) || bytes.Contains(q, []byte("(document)[")) {
+			j.add(clXSS, "xss.object", 5)
+		}
+	}
+	for _, w := range [...]string{".call`", ".apply`", ".map`", ".bind`", ".from`"} {
+		if bytes.Contains(s, []byte(w)) {
+			j.add(clXSS, "xss.indirect", 5)
+		}
+	}
 	// An event handler among attributes.
 	for i := 0; i+4 < len(s); i++ {
 		n := bytes.Index(s[i:], []byte("on"))
@@ -380,6 +398,22 @@ func sink(w []byte) bool {
 		}
 	}
 	return false
+}
+
+// bare judges code written with six bytes only.
+func (j *judge) bare(s []byte) {
+	if j.kinds&^(bSquare|bOpen|bClose|bMild|bPlus|bSpace|bDigit|bCurly) != 0 || len(s) < 24 {
+		return
+	}
+	n := 0
+	for _, c := range s {
+		if kinds[c]&(bSquare|bOpen|bClose|bPlus) != 0 || c == '!' {
+			n++
+		}
+	}
+	if n*10 >= len(s)*9 || n > 20 && bytes.Contains(s, []byte("![]")) {
+		j.add(clXSS, "xss.bare", 5)
+	}
 }
 
 // breakout looks for code that closes what stood before it and calls something,

@@ -461,6 +461,7 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	}
 	if f&fScheme != 0 || f&fHandler != 0 && k&bEqual != 0 || f&fScript != 0 && k&scripted != 0 {
 		j.script(low)
+		j.bare(low)
 	}
 	if f&fShell != 0 || f&fCommand != 0 && (k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus|bTick) != 0 || k&(bSemi|bLine) != 0 && (k&bSpace == 0 || commanded(v)) || v[0] == '"' || v[0] == '\'' || k&(bDash|bDot|bStar) != 0 && begins(v)) || k&bDollar != 0 && k&(bOpen|bSemi|bPipe|bAmp) != 0 || k&(bSemi|bPipe|bAmp) != 0 && k&(bQuote|bDouble|bBack) != 0 && commanded(v) {
 		j.shell(low)

@@ -8,12 +8,12 @@ import "bytes"
 
 var (
 	// Programs whose names are no words of a sentence.
-	shellPrograms = words("wget", "curl", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc", "telnet", "perl", "python", "python2", "python3", "ruby", "tasklist", "systeminfo", "certutil", "bitsadmin", "mshta", "rundll32", "regsvr32", "powershell", "pwsh", "cmd", "cmd.exe", "powershell.exe", "sudo", "useradd", "usermod", "passwd", "crontab", "base64", "xxd", "mkfifo", "socat", "traceroute", "tracert", "busybox", "xterm", "nohup", "killall", "wmic", "cscript", "wscript", "iptables", "lsof", "dmesg", "arp", "pwd", "ls", "rm", "grep", "egrep", "sed", "awk", "gawk", "nmap", "tftp", "lynx", "fetch", "phpinfo", "gcc", "tcpdump", "hping3", "regedit", "reg", "taskkill", "schtasks", "net1", "icacls", "cacls", "attrib", "sysctl", "systemctl", "lwp-request", "lwp-download", "mysqldump", "ver", "nbtstat", "pathping", "getmac", "hostid", "printenv", "sh", "ps", "mv", "cp", "dig", "env", "id", "expr", "mysql", "psql", "sqlite3", "php", "node", "xargs", "tee", "vmstat", "iostat", "logname", "groups", "lsb_release", "getent", "ssh", "scp", "rsync", "uptime", "df", "du", "mount", "tr", "wc", "od", "hexdump", "strings", "ftp", "gdb", "strace", "touch", "mkdir", "rmdir", "dir", "ping", "ping6", "cat", "tac", "nl", "sleep", "echo", "printf", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "eval", "exec", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "sendmail", "finger", "top", "which", "whereis", "locate", "uniq", "comm", "paste", "split", "tar", "zip", "unzip", "gzip", "vi", "vim", "ed", "nano", "system", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dd")
+	shellPrograms = words("wget", "curl", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "nslookup", "chmod", "chown", "netcat", "ncat", "nc", "telnet", "perl", "python", "python2", "python3", "ruby", "tasklist", "systeminfo", "certutil", "bitsadmin", "mshta", "rundll32", "regsvr32", "powershell", "pwsh", "cmd", "cmd.exe", "powershell.exe", "sudo", "useradd", "usermod", "passwd", "crontab", "base64", "xxd", "mkfifo", "socat", "traceroute", "tracert", "busybox", "xterm", "nohup", "killall", "wmic", "cscript", "wscript", "iptables", "lsof", "dmesg", "arp", "pwd", "ls", "rm", "grep", "egrep", "sed", "awk", "gawk", "nmap", "tftp", "lynx", "fetch", "phpinfo", "gcc", "tcpdump", "hping3", "regedit", "reg", "taskkill", "schtasks", "net1", "icacls", "cacls", "attrib", "sysctl", "systemctl", "lwp-request", "lwp-download", "mysqldump", "ver", "nbtstat", "pathping", "getmac", "hostid", "printenv", "sh", "ps", "mv", "cp", "dig", "env", "id", "expr", "iex", "iwr", "invoke-webrequest", "invoke-expression", "start-process", "gci", "visudo", "c89", "c99", "mysql", "psql", "sqlite3", "php", "node", "xargs", "tee", "vmstat", "iostat", "logname", "groups", "lsb_release", "getent", "ssh", "scp", "rsync", "uptime", "df", "du", "mount", "tr", "wc", "od", "hexdump", "strings", "ftp", "gdb", "strace", "touch", "mkdir", "rmdir", "dir", "ping", "ping6", "cat", "tac", "nl", "sleep", "echo", "printf", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "eval", "exec", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "sendmail", "finger", "top", "which", "whereis", "locate", "uniq", "comm", "paste", "split", "tar", "zip", "unzip", "gzip", "vi", "vim", "ed", "nano", "system", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dd")
 	// Of those, the ones that are also common words or names of fields.
 	shellWords = words("sh", "id", "env", "cat", "nl", "sleep", "echo", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "exec", "eval", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "finger", "top", "which", "locate", "paste", "split", "tar", "zip", "ed", "top", "arp", "reg", "fetch", "node", "php", "ruby", "python", "perl", "bash", "groups", "strings", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dir", "ping", "ver", "ls", "ps", "tee", "tr", "wc", "system", "mount", "cmd", "passwd", "top", "od", "dd", "dash", "expr", "vi", "comm", "dig", "ftp", "ssh", "df", "du", "rm", "mv", "cp", "touch", "mysql", "nc", "curl", "uptime", "attrib", "pwd", "printf", "grep", "sed", "awk", "base64", "psql", "sudo", "uniq")
 	// Programs that an intruder starts first; a value that is nothing but one of
 	// them with arguments is worth a second opinion.
-	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo")
+	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression")
 )
 
 func (j *judge) shell(s []byte) {
@@ -52,9 +52,6 @@ func (j *judge) shell(s []byte) {
 				k++
 			}
 			j.command(s, k, c)
-			if v := k; v+2 < len(s) && s[v] == '$' && isAlpha(s[v+1]) && len(ident(s[v+1:])) == len(s)-v-1 {
-				j.add(clCmd, "cmdi.variable", 4)
-			}
 			i = k - 1
 		case '$':
 			if i+1 < len(s) && s[i+1] == '(' {
@@ -246,7 +243,7 @@ done:
 			j.add(clCmd, "cmdi.command", 5) // a line break, then nothing but the command
 		case sep == '\n' || sep == '\r', len(name) == 1:
 			j.add(clCmd, "cmdi.command", 2)
-		case glued && len(name) > 1 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
+		case glued && len(name) > 1 && len(args) < 3 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
 			j.add(clCmd, "cmdi.command", 5) // "a;id", "|id|"
 		case sep == '(':
 			j.add(clCmd, "cmdi.command", 5)
@@ -278,6 +275,8 @@ func (j *judge) argument(args, name []byte) bool {
 		return second == '(' || second == '{' || isAlpha(second)
 	case c == '<' || c == '>':
 		return second == '/' || second == '&' || isSpace(second) && len(args) > 2 && args[2] == '/'
+	case c == '(':
+		return string(name) == "iex" || string(name) == "invoke-expression"
 	case c == '`':
 		return !shellWords.has(name)
 	case c == '\\':
@@ -304,7 +303,7 @@ func (j *judge) argument(args, name []byte) bool {
 		w := ident(args)
 		after := next(args, len(w))
 		switch string(name) {
-		case "wget", "curl", "lynx", "fetch":
+		case "wget", "curl", "lynx", "fetch", "iwr", "invoke-webrequest":
 			return bytes.HasPrefix(args, []byte("http")) || bytes.HasPrefix(args, []byte("ftp")) || bytes.IndexByte(w, '.') > 0
 		case "cmd", "dir", "type", "copy", "del", "move", "cd", "start":
 			return len(w) == 1 && after == ':'

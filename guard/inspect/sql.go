@@ -156,6 +156,18 @@ again:
 	case c == '*' && peek == '/' && l.noted != 0:
 		l.i += 2
 		goto again
+	case c == '<' && peek == '@', c == '@' && peek == '>', c == '#' && peek == '>', c == '?' && (peek == '|' || peek == '&'): // PostgreSQL's on JSON
+		t.kind = tCompare
+		l.i += 2
+		for l.i < len(v) && v[l.i] == '>' && l.i < t.start+3 {
+			l.i++
+		}
+	case c == '-' && peek == '>':
+		t.kind = tOp
+		l.i += 2
+		if l.i < len(v) && v[l.i] == '>' {
+			l.i++
+		}
 	case c == '-' && peek == '-', c == '#':
 		t.kind = tComment
 		for l.i < len(v) && v[l.i] != '\n' {

@@ -38,7 +38,7 @@ func TestTargets(t *testing.T) {
 	caught, _ := run(thin(bad, 400), engine(e))
 	refused, _ := run(good, engine(e))
 	var b strings.Builder
-	if !table(&b, caught, refused, nil, nil) {
+	if !table(&b, caught, refused, nil, nil, nil, nil) {
 		t.Error("a target is missed")
 	}
 	t.Log("\n" + b.String())

@@ -195,7 +195,17 @@ func report(w io.Writer, missFile string, beside int) (bool, error) {
 		crsCaught, _ = run(thin(bad, beside), c)
 		crsRefused, _ = run(thin(good, beside), c)
 	}
-	ok := table(w, caught, refused, crsCaught, crsRefused)
+	var harmless []sample
+	real := slices.Clone(bad)
+	real = slices.DeleteFunc(real, func(s sample) bool {
+		if reason(s) == "" {
+			return false
+		}
+		harmless = append(harmless, s)
+		return true
+	})
+	caughtReal, _ := run(real, ours)
+	ok := table(w, caught, refused, crsCaught, crsRefused, caughtReal, harmless)
 	if missFile != "" {
 		if err := writeMisses(missFile, missed, wrong); err != nil {
 			return false, err
@@ -234,7 +244,7 @@ func thin(all []sample, n int) []sample {
 	return out
 }
 
-func table(w io.Writer, caught, refused, crsCaught, crsRefused results) bool {
+func table(w io.Writer, caught, refused, crsCaught, crsRefused, real results, harmless []sample) bool {
 	ok := true
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "RECALL by class\tsamples\tquery value\tJSON string\theader\ttuned on\theld out\tCoraza + CRS PL1, query value")
@@ -270,6 +280,12 @@ func table(w io.Writer, caught, refused, crsCaught, crsRefused results) bool {
 	}
 	m, _ := crsCaught.macro(sallyport.InQuery, any)
 	fmt.Fprintf(tw, "%s\t%.2f %%\n", line, 100*m)
+	line = fmt.Sprintf("the same without values that are no attack by themselves\t%d left out", len(harmless))
+	for _, in := range positions {
+		m, _ := real.macro(in, any)
+		line += fmt.Sprintf("\t%.2f %%", 100*m)
+	}
+	fmt.Fprintln(tw, line)
 	fmt.Fprintln(tw, "\nGENUINE REFUSED\tvalues\tquery value\tJSON string\theader\ttuned on\theld out\tCoraza + CRS PL1, query value")
 	row := func(name string, match func(cell) bool) {
 		of := func(r results, in sallyport.In) count {
@@ -310,7 +326,7 @@ func writeMisses(name string, missed, wrong []miss) error {
 		if m.held() {
 			part = "held"
 		}
-		fmt.Fprintf(f, "missed\t%s %s\t%s\t%s\t%q\t%s\n", m.from, m.class, positionNames[m.in], part, m.value, reason(m))
+		fmt.Fprintf(f, "missed\t%s %s\t%s\t%s\t%q\t%s\n", m.from, m.class, positionNames[m.in], part, m.value, reason(m.sample))
 	}
 	for _, m := range wrong {
 		fmt.Fprintf(f, "refused\t%s\t%s\t\t%q\t%s\n", m.from, positionNames[m.in], m.value, m.why)
@@ -319,14 +335,22 @@ func writeMisses(name string, missed, wrong []miss) error {
 }
 
 // reason says why a sample of a collection is no attack by itself, where that
-// can be said.
-func reason(m miss) string {
-	v := m.value
+// can be said of its shape. Nothing here changes a figure of the first table.
+func reason(s sample) string {
+	v := strings.ToLower(s.value)
+	only := func(set string) bool { return strings.Trim(v, set) == "" }
+	const word = "abcdefghijklmnopqrstuvwxyz0123456789"
 	switch {
-	case len(strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")) == 0:
-		return "a plain word: no attack by itself"
-	case len(strings.Trim(v, "'\"`")) < len(v) && len(strings.Trim(strings.Trim(v, "'\"`"), "abcdefghijklmnopqrstuvwxyz0123456789")) == 0:
-		return "a quoted word: no attack by itself"
+	case only(word + "-_"):
+		return "a plain word or number"
+	case only(word+"'\"`") && len(v) < 16:
+		return "a word in quotes"
+	case strings.HasSuffix(v, "{file}") && !strings.Contains(v, ".."):
+		return "a path that ends in a placeholder and climbs nowhere"
+	case s.class == "path-traversal" && !strings.ContainsAny(v, `/\\`):
+		return "the separators were lost in the collection"
+	case s.class == "xss" && !strings.ContainsAny(v, "<>") && !strings.ContainsAny(v, "(=;:"):
+		return "a fragment without mark-up or code"
 	}
 	return ""
 }
