@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"sallyport.dev/spec/jsondoc"
@@ -474,7 +475,7 @@ func (r *run) stringRules(n *stringRules, i int) bool {
 		}
 	}
 	proof := n.proof
-	if n.pattern != nil && !n.pattern.match(b) {
+	if n.pattern != nil && !r.matches(n.pattern, b) {
 		proof = false
 		if ok = false; r.fail(i, "schema.pattern", "value does not match the pattern") {
 			return false
@@ -494,6 +495,27 @@ func (r *run) stringRules(n *stringRules, i int) bool {
 	}
 	return ok
 }
+
+// matches charges the engines that are not table-driven for their work, so that
+// many values cannot add up to what one may not take.
+func (r *run) matches(p *pattern, b []byte) bool {
+	switch {
+	case p.re != nil:
+		r.steps += len(b) / 8
+	case p.slow != nil:
+		if r.steps > r.budget {
+			return false
+		}
+		begin := time.Now()
+		ok := p.match(b)
+		r.steps += int(time.Since(begin) / slowStep)
+		return ok
+	}
+	return p.match(b)
+}
+
+// slowStep is the time of the backtracking engine that counts as one step.
+const slowStep = 100 * time.Nanosecond
 
 func (r *run) objectRules(n *objectRules, i, frame int) bool {
 	if n.tracked <= 64 {
@@ -563,7 +585,7 @@ func (r *run) members(n *objectRules, i, frame, many int) bool {
 			}
 		}
 		for p := range n.patterns {
-			if n.patterns[p].p == nil || !n.patterns[p].p.match(key) {
+			if n.patterns[p].p == nil || !r.matches(n.patterns[p].p, key) {
 				continue
 			}
 			known = true

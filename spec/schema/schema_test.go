@@ -205,6 +205,23 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// Values that make a backtracking pattern slow do not add up.
+func TestSlowPattern(t *testing.T) {
+	s := compile(t, `{"items":{"pattern":"^(?!x)(a+)+$"}}`, schema.Draft2020)
+	evil := `["` + strings.Repeat(strings.Repeat("a", 40)+`b","`, 2000) + `a"]`
+	var d jsondoc.Doc
+	if err := d.Parse([]byte(evil), jsondoc.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	var problems []schema.Problem
+	if s.Validate(&d, 0, &problems, 5000) || len(problems) > 100 {
+		t.Errorf("%d problems", len(problems))
+	}
+	if !verdict(t, s, `["aaa","aaaaaaaaa"]`) || verdict(t, s, `["xaa"]`) {
+		t.Error("honest values")
+	}
+}
+
 func TestCyclic(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{"$ref":"#"}`: false, `{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"allOf":[{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}`: false,
