@@ -144,15 +144,17 @@ func (w *wire) text() string {
 	return s
 }
 
-// time reads seconds since 1970, a number of any kind.
+// time reads microseconds since 1970 or, in older events, seconds.
 func (w *wire) time() time.Time {
 	major, info, n := w.any()
 	switch {
 	case w.failed:
+	case major == 0 && n > 1<<40:
+		return time.UnixMicro(int64(n))
 	case major == 0:
 		return time.Unix(int64(n), 0)
 	case major == 1:
-		return time.Unix(-1-int64(n), 0)
+		return time.UnixMicro(-1 - int64(n))
 	case major == 7 && info == 27:
 		s, f := math.Modf(math.Float64frombits(n))
 		return time.Unix(int64(s), int64(f*1e9)).Round(time.Microsecond)

@@ -119,7 +119,10 @@ func openStream(ctx context.Context, o Options) (*Stream, error) {
 				s.log.Error("event stream is away", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { s.log.Info("event stream is back") }))
+		nats.ReconnectHandler(func(*nats.Conn) {
+			s.log.Info("event stream is back")
+			s.renew()
+		}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to event stream: %w", withoutURL(err))
 	}
@@ -133,6 +136,21 @@ func openStream(ctx context.Context, o Options) (*Stream, error) {
 	}
 	s.link = l
 	return s, nil
+}
+
+// renew ends what waits for an answer that the server, having been away, no
+// longer owes: consumers ask again at once.
+func (s *Stream) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.link
+	if old == nil || s.closed.Load() {
+		return
+	}
+	l := &link{nc: old.nc, js: old.js}
+	l.ctx, l.end = context.WithCancel(context.Background())
+	s.link = l
+	old.end()
 }
 
 // withoutURL keeps an error that may quote the address, and with it a password.
