@@ -190,8 +190,8 @@ func (r *Response) bodyError(err error) *Error {
 	return e
 }
 
-// Buffered takes the whole body when it has arrived together with the head,
-// without copying it: the bytes are valid until Close. With ok false nothing
+// Buffered takes the whole body, chunked or not, when it has arrived together
+// with the head, without copying it: the bytes are valid until Close. With ok false nothing
 // was taken; the body must then be read.
 func (r *Response) Buffered() (body []byte, ok bool) {
 	switch {
@@ -206,6 +206,8 @@ func (r *Response) Buffered() (body []byte, ok bool) {
 		r.l.from += len(b)
 		r.body.count(int64(len(b)))
 		return b, true
+	case r.body.state == contentChunkSize:
+		return r.body.gather()
 	}
 	return nil, false
 }

@@ -222,7 +222,7 @@ type taken struct {
 	bodyErr bool
 }
 
-func takeAnswer(method string, in io.Reader) taken {
+func takeAnswer(method string, in io.Reader, atOnce bool) taken {
 	tr := &http1.Transport{Dial: func(context.Context, string, string) (net.Conn, error) { return &memory{in: in}, nil }}
 	defer tr.CloseIdleConnections()
 	var res http1.Response
@@ -232,6 +232,11 @@ func takeAnswer(method string, in io.Reader) taken {
 		return taken{err: e.Op}
 	}
 	defer res.Close()
+	if atOnce {
+		if b, ok := res.Buffered(); ok {
+			return taken{status: res.Status, header: res.Header.Clone(), body: string(b)}
+		}
+	}
 	b, err := io.ReadAll(&res)
 	return taken{status: res.Status, header: res.Header.Clone(), body: string(b), bodyErr: err != nil}
 }
@@ -241,9 +246,12 @@ func checkAnswer(t *testing.T, data []byte, head bool) {
 	if head {
 		method = "HEAD"
 	}
-	got := takeAnswer(method, bytes.NewReader(data))
+	got := takeAnswer(method, bytes.NewReader(data), false)
+	if once := takeAnswer(method, bytes.NewReader(data), true); !reflect.DeepEqual(once, got) {
+		t.Fatalf("at once: %+v\nread: %+v", once, got)
+	}
 	for name, in := range map[string]io.Reader{"byte by byte": iotest.OneByteReader(bytes.NewReader(data)), "in halves": iotest.HalfReader(bytes.NewReader(data))} {
-		if cut := takeAnswer(method, in); !reflect.DeepEqual(cut, got) {
+		if cut := takeAnswer(method, in, false); !reflect.DeepEqual(cut, got) {
 			t.Fatalf("%s: %+v\nwhole: %+v", name, cut, got)
 		}
 	}

@@ -440,6 +440,47 @@ func (b *content) takeTrailers(s []byte, size int) error {
 	return nil
 }
 
+// gather joins the chunks of a body in place when all of it is in the buffer
+// and plain: no extension, no trailer. Whatever else there is, is left to read.
+func (b *content) gather() (body []byte, ok bool) {
+	s := b.x.rest()
+	total, used := 0, 0
+	for {
+		size, n := plainChunk(s[used:])
+		if n == 0 || size > len(s)-used-n-2 {
+			return nil, false
+		}
+		used += n
+		if s[used+size] != '\r' || s[used+size+1] != '\n' {
+			return nil, false
+		}
+		used += size + 2
+		if total += size; size == 0 {
+			break
+		}
+	}
+	for to, from := 0, 0; to < total; {
+		size, n := plainChunk(s[from:])
+		copy(s[to:], s[from+n:from+n+size])
+		to, from = to+size, from+n+size+2
+	}
+	b.x.from += used
+	b.total, b.state = int64(total), contentDone
+	return s[:total], true
+}
+
+// plainChunk reads a chunk's first line: its size, and its length or 0.
+func plainChunk(s []byte) (size, n int) {
+	for n < len(s) && n < 7 && unhex(s[n]) < 16 {
+		size = size<<4 | int(unhex(s[n]))
+		n++
+	}
+	if n == 0 || n+2 > len(s) || s[n] != '\r' || s[n+1] != '\n' {
+		return 0, 0
+	}
+	return size, n + 2
+}
+
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':
