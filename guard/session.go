@@ -204,18 +204,23 @@ func discreet(p sallyport.Place) sallyport.Place {
 	return p
 }
 
-// plainName reports whether s holds nothing but what names are made of.
+// plainName reports whether s looks like a name: nothing but what names are
+// made of, and fewer digits than a number that stands for somebody has.
 func plainName(s string) bool {
+	digits := 0
 	for i := range len(s) {
 		if !nameByte[s[i]] {
 			return false
 		}
+		if s[i] >= '0' && s[i] <= '9' {
+			digits++
+		}
 	}
-	return true
+	return digits <= 8
 }
 
 var nameByte = func() (t [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./[]~$:@ ") {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./[]~$: ") {
 		t[c] = true
 	}
 	return t

@@ -278,6 +278,23 @@ func TestDecisionsHoldNoValues(t *testing.T) {
 	}
 }
 
+func TestNamesThatCallersMadeUpAreNotRecorded(t *testing.T) {
+	p := compile(t, config(sallyport.Observe))
+	body := `{"by":{"someone@example.test":"<script>alert(1)</script>","4111111111111111":"' OR 1=1--","plain_name":["<script>alert(1)</script>"]}}`
+	x, _ := exchange(p, request("POST", "/v1/search?4111111111111111=1&someone%40example.test=1&page_2=1", "", len(body)), []byte(body), nil)
+	text := string(must(json.Marshal(x.Decision))) + fmt.Sprint(x.Undocumented)
+	for _, never := range []string{"someone", "4111"} {
+		if strings.Contains(text, never) {
+			t.Errorf("recorded: %s", text)
+		}
+	}
+	for _, want := range []string{"/by/*", "/by/plain_name/0", "page_2"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing in %s", want, text)
+		}
+	}
+}
+
 func TestReasonsAreBounded(t *testing.T) {
 	for _, mode := range []sallyport.Mode{sallyport.Observe, sallyport.Enforce} {
 		p := compile(t, config(mode))
