@@ -25,6 +25,8 @@ var (
 	htmlKnown = words("a", "abbr", "acronym", "address", "animate", "animatetransform", "animatemotion", "area", "article", "aside", "audio", "b", "bdi", "bdo", "big", "blink", "blockquote", "body", "br", "button", "canvas", "caption", "center", "circle", "cite", "code", "col", "colgroup", "command", "content", "data", "datalist", "dd", "del", "desc", "details", "dfn", "dialog", "dir", "discard", "div", "dl", "dt", "element", "em", "event-source", "fieldset", "figcaption", "figure", "font", "footer", "foreignobject", "form", "g", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "i", "image", "img", "input", "ins", "kbd", "keygen", "label", "legend", "li", "line", "listing", "main", "map", "mark", "marquee", "menu", "menuitem", "meter", "mglyph", "mi", "mn", "mo", "multicol", "nav", "nextid", "nobr", "noembed", "noframes", "noscript", "ol", "optgroup", "option", "output", "p", "param", "path", "picture", "plaintext", "polygon", "pre", "progress", "q", "rb", "rect", "rp", "rt", "rtc", "ruby", "s", "samp", "section", "select", "set", "shadow", "slot", "small", "source", "spacer", "span", "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "template", "text", "textarea", "tfoot", "th", "thead", "time", "title", "tr", "track", "tt", "u", "ul", "use", "var", "video", "wbr", "xmp")
 	// Attributes that hold an address.
 	htmlAddress = words("href", "src", "action", "formaction", "data", "background", "poster", "xlink:href", "lowsrc", "dynsrc", "codebase", "cite", "longdesc", "manifest", "classid", "from", "to", "values", "content", "code", "value", "url", "by", "profile", "usemap", "ping", "srcset", "icon", "archive", "folder", "style", "implementation", "namespace")
+	// Elements whose text is no mark-up: closing one that the value did not open leaves the page's.
+	htmlRaw = words("title", "textarea", "script", "style", "noscript", "xmp", "iframe", "noembed", "noframes", "template", "select", "option")
 	// What code calls to show that it runs, or to do harm.
 	jsSinks   = words("alert", "confirm", "prompt", "eval", "settimeout", "setinterval", "setimmediate", "function", "fetch", "import", "print", "open", "execscript", "atob", "string.fromcharcode", "document.write", "document.writeln", "document.createelement", "document.queryselector", "document.getelementbyid", "location.assign", "location.replace", "window.open", "navigator.sendbeacon", "$.getscript", "xmlhttprequest", "postmessage", "importscripts", "window.alert", "self.alert", "top.alert", "parent.alert", "this.alert", "frames.alert", "globalthis.alert", "document.cookie.match", "queuemicrotask", "requestanimationframe")
 	jsObjects = words("document.cookie", "document.domain", "document.location", "document.body", "document.url", "document.documenturi", "document.referrer", "document.title", "document.forms", "window.location", "location.href", "location.hash", "window.name", "localstorage", "sessionstorage", "document.head", "document.all", "document.documentelement", "document.defaultview", "parent.document", "self.location", "top.location", "location.search", "window.onerror")
@@ -130,6 +132,10 @@ func (j *judge) tag(s []byte, i int) int {
 	glued := at < len(s) && (isSpace(s[at]) || s[at] == '/' || s[at] == '>' || kinds[s[at]]&(bCtl|bPlus|bLess) != 0) || at == len(s)
 	switch {
 	case !glued:
+	case closing && attributes == 0 && ended && htmlRaw.has(name) && (i < 8 || i > 0 && kinds[s[i-1]]&(bQuote|bDouble|bMore|bSlash) != 0) && !opened(s[:i], name):
+		j.add(clXSS, "xss.close", 5)
+	case closing && ended && (string(name) == "body" || string(name) == "html" || string(name) == "head") && !bytes.Contains(s[:min(i, 4096)], []byte("<html")) && !bytes.Contains(s[:min(i, 4096)], []byte("<body")):
+		j.add(clXSS, "xss.close", 4)
 	case string(name) == "script" && (ended || attributes > 0 || closing && ended || at < len(s) && s[at] != ' '):
 		j.add(clXSS, "xss.script", 5)
 	case active && !closing && attributes > 0:
@@ -142,6 +148,21 @@ func (j *judge) tag(s []byte, i int) int {
 		j.add(clXSS, "xss.markup", 2)
 	}
 	return max(i, at-1)
+}
+
+// opened reports whether the text before a closing tag holds its opening one.
+func opened(before, name []byte) bool {
+	before = before[max(0, len(before)-4096):]
+	for i := 0; i < len(before); i++ {
+		n := bytes.Index(before[i:], name)
+		if n < 0 {
+			return false
+		}
+		if i += n; i > 0 && before[i-1] == '<' {
+			return true
+		}
+	}
+	return false
 }
 
 // declaration reads what follows "<!" or "<?".
@@ -182,6 +203,8 @@ func (j *judge) attribute(name, value []byte, known bool) {
 		if bytes.Contains(squeezed, []byte("url(")) {
 			j.add(clXSS, "xss.style", 3)
 		}
+	case string(name) == "datasrc", string(name) == "dataformatas", string(name) == "datafld":
+		j.add(clXSS, "xss.binding", 5)
 	case string(name) == "srcdoc":
 		j.add(clXSS, "xss.srcdoc", 5)
 	case htmlAddress.has(name) || known:

@@ -294,7 +294,11 @@ func begins(v []byte) bool {
 		buf[n] = lower(v[n])
 		n++
 	}
-	return n > 1 && n+2 < len(v) && v[n] == ' ' && kinds[v[n+1]]&(bDash|bDigit|bStar|bDot) != 0 && shellPrograms.has(buf[:n])
+	e := n
+	if n+4 < len(v) && v[n] == '.' && v[n+4] == ' ' { // ping.exe
+		e += 4
+	}
+	return n > 1 && e+2 < len(v) && v[e] == ' ' && kinds[v[e+1]]&(bDash|bDigit|bStar|bDot) != 0 && shellPrograms.has(buf[:n])
 }
 
 // commanded reports whether a separator of commands is followed by one.

@@ -123,6 +123,13 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	for k < len(s) && (isSpace(s[k]) || s[k] == '(' || s[k] == '{' || s[k] == '!' || s[k] == '+' || s[k] == '@') {
 		k++
 	}
+	if k < len(s) && s[k] == '$' && sep != 0 && k+1 < len(s) && isAlpha(s[k+1]) { // $u, which holds nothing
+		e := k + 1 + len(ident(s[k+1:]))
+		if e < len(s) && (isSpace(s[e]) || s[e] == '+') {
+			for k = e; k < len(s) && (isSpace(s[k]) || s[k] == '+'); k++ {
+			}
+		}
+	}
 	quoted := k < len(s) && (s[k] == '\'' || s[k] == '"' || s[k] == '\\')
 	if quoted {
 		k++

@@ -678,6 +678,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				started++
 				continue
 			}
+			if u.call != 0 && u.kind == tWord && last.kind == tOpen {
+				add(4, "sqli.union")
+			}
 			if quote != 0 && u.kind == tEnd {
 				add(3, "sqli.union")
 			}
@@ -698,7 +701,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 						add(2, "sqli.statement")
 					}
 				}
-			case last.kind == tLogic && logic > 0, last.kind == tClose && (quote != 0 || closes > 0 || started > 0 || opener == tNumber):
+			case last.kind == tLogic && logic > 0, last.kind == tClose && (quote != 0 || closes > 0 || started > 0 || opener == tNumber || opener == tStatement):
 				add(4, "sqli.subselect")
 			case last.kind == tFill || last.kind == tClause || last.kind == tStatement:
 				add(1, "sqli.statement")
@@ -709,8 +712,11 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			started++
 		case tStatement:
 			if first && quote != 0 && t.word != "waitfor" && t.call < callUseful {
-				broke = true
-				break
+				peek := l
+				if n, _ := j.statement(&peek, t); n < 5 {
+					broke = true
+					break
+				}
 			}
 			if t.word == "waitfor" && operand && (quote != 0 || opener == tNumber || closes > 0) {
 				operand = false
