@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -138,7 +139,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		api.Fail(w, http.StatusForbidden, "a page of another origin may not do this")
 	}))
-	c.handler = c.headers(cross.Handler(mux))
+	c.handler = c.headers(c.catch(cross.Handler(mux)))
 	return c, nil
 }
 
@@ -157,6 +158,24 @@ func (c *Console) headers(next http.Handler) http.Handler {
 		if host, _, err := net.SplitHostPort(r.Host); r.TLS != nil && host != "localhost" && (err == nil || r.Host != "localhost") {
 			h.Set("Strict-Transport-Security", "max-age=31536000") // not for localhost, which is shared with whatever runs there
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// catch keeps a mistake of ours from ending as a connection without an answer.
+func (c *Console) catch(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			c.options.Logger.ErrorContext(r.Context(), "console panic", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			api.Fail(w, http.StatusInternalServerError, "something went wrong; the log says what")
+		}()
 		next.ServeHTTP(w, r)
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"sallyport.dev/console"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/spec"
 	"sallyport.dev/store"
 	"sallyport.dev/test/browser/scene"
 	"sallyport.dev/test/integration/postgres"
@@ -43,6 +44,8 @@ type bench struct {
 	estate  *scene.Estate
 	key     []byte
 	log     *bytes.Buffer
+
+	contract *spec.Set
 
 	mu  sync.Mutex
 	now time.Time // zero: the real clock
@@ -107,6 +110,8 @@ func open(t *testing.T, dialect store.Dialect) *bench {
 		Store: st, Key: b.key, Journal: journal, Inventory: catalogue, Recorder: b.record, Engine: b.estate,
 		Build: console.Build{Version: "test"}, Now: b.clock, Logger: slog.New(slog.NewTextHandler(&locked{b: b.log}, nil)),
 	})
+	must(t, err)
+	b.contract, err = spec.Load(ctx, []spec.Source{{Path: "openapi.json", Data: b.console.Document()}}, spec.Options{})
 	must(t, err)
 	b.server = httptest.NewUnstartedServer(b.console.Handler())
 	b.server.EnableHTTP2 = true
@@ -188,7 +193,30 @@ func (c *browser) do(method, path string, in any, header ...string) answer {
 	defer w.Body.Close()
 	raw, err := io.ReadAll(w.Body)
 	must(c.b.t, err)
+	c.b.keepsContract(r, w, raw)
 	return answer{w.StatusCode, w.Header, raw}
+}
+
+// keepsContract holds an answer against the document that describes it: the
+// console is guarded by that document.
+func (b *bench) keepsContract(r *http.Request, w *http.Response, body []byte) {
+	b.t.Helper()
+	var m spec.Match
+	if b.contract.Match(r.Method, r.URL.EscapedPath(), &m) != spec.Found {
+		return
+	}
+	var c spec.Check
+	c.Reset()
+	m.Op.CheckResponse(&c, w.StatusCode, w.Header)
+	if len(body) > 0 {
+		m.Op.CheckResponseBody(&c, w.StatusCode, w.Header.Get("Content-Type"), body)
+	}
+	for _, p := range c.Problems {
+		b.t.Errorf("%s %s answered %d against its own document: %s %s: %s (%.300s)", r.Method, r.URL.Path, w.StatusCode, p.Place, p.Rule, p.Detail, body)
+	}
+	if len(c.Undocumented) > 0 {
+		b.t.Errorf("%s %s answered with %v, which its document does not name", r.Method, r.URL.Path, c.Undocumented)
+	}
 }
 
 func (c *browser) want(status int, method, path string, in any) answer {

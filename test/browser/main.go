@@ -123,7 +123,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: c.Handler(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: c.Handler(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	running.Go(func() {
 		for tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond)); ; {
 			select {
