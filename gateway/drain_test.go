@@ -62,7 +62,7 @@ func (l *load) run(clients []*http.Client, url string) {
 // refused says that no connection could be opened: nothing was asked.
 func refused(err error) bool {
 	s := err.Error()
-	return strings.Contains(s, "connection refused") || strings.Contains(s, "timeout: no recent network activity") || strings.Contains(s, "server closed") ||
+	return strings.Contains(s, "connection refused") || strings.Contains(s, "connect: connection reset") || strings.Contains(s, "timeout: no recent network activity") || strings.Contains(s, "server closed") ||
 		strings.Contains(s, "graceful shutdown")
 }
 

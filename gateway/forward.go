@@ -195,7 +195,7 @@ func (p *passage) send(l *link) error {
 		q.Stream, q.Length = p.stream(), p.r.ContentLength
 	}
 	if p.r.ProtoAtLeast(1, 1) {
-		q.On1xx = p.interim
+		q.On1xx = p.on1xx
 	}
 	if err := l.strict.Do(p.r.Context(), a.res, q); err != nil {
 		return err

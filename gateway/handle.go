@@ -49,16 +49,21 @@ type passage struct {
 	crowded  bool  // there was no room for the sample
 	abort    bool  // the answer broke off: the connection is to be cut
 	idValue  [1]string
+	on1xx    func(int, http.Header) // p.interim
 }
 
-var passages = sync.Pool{New: func() any { return new(passage) }}
+var passages = sync.Pool{New: func() any {
+	p := new(passage)
+	p.on1xx = p.interim
+	return p
+}}
 
 func (p *passage) reset() {
 	body, answer, sample, header, tried := p.body.b[:0], p.answer.b[:0], p.sample.b[:0], p.header, p.tried[:0]
 	up := p.up
 	up.reset()
 	clear(header)
-	*p = passage{header: header, tried: tried, up: up}
+	*p = passage{header: header, tried: tried, up: up, on1xx: p.on1xx}
 	p.body.b, p.answer.b, p.sample.b = keepSmall(body), keepSmall(answer), keepSmall(sample)
 }
 

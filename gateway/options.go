@@ -87,7 +87,7 @@ type Bounds struct {
 	FetchTime   time.Duration // for a key to be fetched: 3 s; decided without it
 
 	Connections       int // open at once: 16,384; closed unanswered
-	ClientConnections int // open at once from one client address: 512; closed unanswered
+	ClientConnections int // open at once from one address that is no trusted proxy: 512; closed unanswered
 	Requests          int // in flight at once: 8,192; 503
 	ClientRequests    int // in flight at once from one client: 256; 429
 

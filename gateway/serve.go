@@ -254,7 +254,8 @@ func (g *Gateway) accept(l *Listener) {
 			c.Close()
 			continue
 		}
-		if !g.clientConns.enter(peer) {
+		proxy := g.trusted(peer) // speaks for many
+		if !proxy && !g.clientConns.enter(peer) {
 			g.conns.sub(1)
 			g.count.connRefused.Add(1)
 			c.Close()
@@ -263,7 +264,9 @@ func (g *Gateway) accept(l *Listener) {
 		g.count.connOpened.Add(1)
 		g.greeting.Add(1)
 		go g.greet(l, &clientConn{Conn: c, leave: sync.OnceFunc(func() {
-			g.clientConns.leave(peer)
+			if !proxy {
+				g.clientConns.leave(peer)
+			}
 			g.conns.sub(1)
 		})})
 	}
