@@ -15,6 +15,7 @@ import (
 	"github.com/dlclark/regexp2"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/pb33f/libopenapi"
 
@@ -31,28 +32,7 @@ func (e ecma) MatchString(s string) bool { ok, _ := e.re.MatchString(s); return 
 // operations taken out (they repeat the first path segment) and an ECMA pattern
 // engine (Go's has no lookaround).
 func judge(t *testing.T, data []byte) func(r recorded) (matched bool, complaint string) {
-	doc, err := openapi3.NewLoader().LoadFromData(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc.Servers = nil
-	for _, item := range doc.Paths.Map() {
-		item.Servers = nil
-		for _, op := range item.Operations() {
-			op.Servers = nil
-		}
-	}
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := &openapi3filter.Options{
-		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
-		RegexCompiler: func(s string) (openapi3.RegexMatcher, error) {
-			re, err := regexp2.Compile(s, regexp2.ECMAScript)
-			return ecma{re}, err
-		},
-	}
+	router := routes(t, data)
 	return func(r recorded) (bool, string) {
 		var body []byte
 		if r.Body != nil {
@@ -78,6 +58,33 @@ func judge(t *testing.T, data []byte) func(r recorded) (matched bool, complaint 
 		}
 		return true, ""
 	}
+}
+
+var options = &openapi3filter.Options{
+	AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+	RegexCompiler: func(s string) (openapi3.RegexMatcher, error) {
+		re, err := regexp2.Compile(s, regexp2.ECMAScript)
+		return ecma{re}, err
+	},
+}
+
+func routes(t *testing.T, data []byte) routers.Router {
+	doc, err := openapi3.NewLoader().LoadFromData(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Servers = nil
+	for _, item := range doc.Paths.Map() {
+		item.Servers = nil
+		for _, op := range item.Operations() {
+			op.Servers = nil
+		}
+	}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return router
 }
 
 // Verdicts on the recorded requests of a real API are those of kin-openapi,
@@ -193,6 +200,63 @@ func compare(t *testing.T, file string, got map[string]int) {
 			t.Errorf("%s: %d × %s no longer happens", file, n, k)
 		}
 	}
+}
+
+// Verdicts on the recorded answers are kin-openapi's, but for the kinds listed
+// in testdata/answers.txt. Most answers break the document: it drifted.
+func TestAnswers(t *testing.T) {
+	data := unzip(t, lab+"openapi.yaml.gz")
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: "openapi.yaml", Data: data}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	route := routes(t, data)
+	cases := map[string]int{}
+	compared, broken, fresh := 0, 0, 0
+	var c spec.Check
+	var m spec.Match
+	for _, r := range traffic(t) {
+		u, err := url.Parse(r.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set.Match(r.Method, u.EscapedPath(), &m) != spec.Found || r.RBody == nil {
+			continue
+		}
+		req, err := http.NewRequest(r.Method, u.RequestURI(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, params, err := route.FindRoute(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := header(r.RHeader)
+		in := &openapi3filter.ResponseValidationInput{RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: found},
+			Status: r.Status, Header: h, Options: options}
+		in.SetBodyBytes([]byte(*r.RBody))
+		kin := openapi3filter.ValidateResponse(context.Background(), in)
+		c.Reset()
+		m.Op.CheckResponse(&c, r.Status, h)
+		m.Op.CheckResponseBody(&c, r.Status, h.Get("Content-Type"), []byte(*r.RBody))
+		compared++
+		if c.NewStatus {
+			fresh++
+		}
+		ours := len(c.Problems) > 0
+		if ours {
+			broken++
+		}
+		switch {
+		case ours && kin == nil:
+			cases[fmt.Sprintf("sallyport\t%s %s\t%s\t%s", r.Method, m.Op.Template, c.Problems[0].Rule, c.Problems[0].Place)]++
+		case !ours && kin != nil:
+			first, _, _ := strings.Cut(kin.Error(), "\n")
+			cases[fmt.Sprintf("kin\t%s %s\t%s", r.Method, m.Op.Template, first)]++
+		}
+	}
+	t.Logf("%d answers compared, %d break the document, %d have a status that it lacks, %d kinds of disagreement", compared, broken, fresh, len(cases))
+	compare(t, "testdata/answers.txt", cases)
 }
 
 // A third reader finds the same operations.
