@@ -54,7 +54,7 @@ func newConn(s *Server, ctx context.Context, nc net.Conn) *conn {
 	if _, plain := nc.(*net.TCPConn); plain {
 		c.w.batch = batchBytes
 	}
-	c.w.header = make(http.Header, 16)
+	c.w.header = make(http.Header, 8)
 	return c
 }
 

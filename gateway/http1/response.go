@@ -63,7 +63,7 @@ var (
 
 func (w *response) reset() {
 	if len(w.header) > 64 {
-		w.header = make(http.Header, 16)
+		w.header = make(http.Header, 8)
 	} else {
 		clear(w.header)
 	}

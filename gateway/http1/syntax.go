@@ -222,7 +222,7 @@ type fields struct {
 func (f *fields) reset() {
 	h, vals, spans := f.h, f.vals, f.spans
 	if h == nil || len(h) > 64 {
-		h = make(http.Header, 16)
+		h = make(http.Header, 8)
 	} else {
 		clear(h)
 	}
