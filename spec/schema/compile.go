@@ -119,6 +119,7 @@ type Compiler struct {
 	missing   map[string]error
 	nodes     map[nodeKey]*node
 	order     []*node
+	pending   []*node // their keywords are not read yet
 	schemas   []*Schema
 	patterns  map[string]*pattern
 	automata  int // what is left of automatonBudget
@@ -461,6 +462,7 @@ func (c *Compiler) Ref(uri string, ref string) (*source.Value, error) {
 
 // Finish completes all schemas and gives what is wrong with them.
 func (c *Compiler) Finish() Faults {
+	c.drain()
 	c.dynamicAnchors()
 	if len(c.faults) == 0 {
 		c.findCycles()
@@ -468,7 +470,7 @@ func (c *Compiler) Finish() Faults {
 	if len(c.faults) == 0 {
 		f := &finisher{names: map[*node]*names{}}
 		for _, n := range c.order {
-			n.shortcut = n.final(c.dynamic)
+			n.shorten(c.dynamic)
 		}
 		for _, n := range c.order {
 			f.finish(n)
@@ -495,7 +497,9 @@ func (c *Compiler) Finish() Faults {
 
 const maxSchemaDepth = 200
 
-func (c *Compiler) compile(v *source.Value, res *resource) *node {
+// node is the schema v in res: made once, whether or not its keywords have been
+// read yet.
+func (c *Compiler) node(v *source.Value, res *resource) (n *node, made bool) {
 	if v.Is(source.Object) {
 		if r := c.of[v]; r != nil {
 			res = r
@@ -503,26 +507,58 @@ func (c *Compiler) compile(v *source.Value, res *resource) *node {
 	}
 	key := nodeKey{v, res}
 	if n := c.nodes[key]; n != nil {
-		return n
+		return n, false
 	}
-	n := &node{res: res, at: v}
+	n = &node{res: res, at: v}
 	c.nodes[key] = n
 	c.order = append(c.order, n)
-	if c.depth++; c.depth > maxSchemaDepth {
-		c.fault(res, v, fmt.Sprintf("schema is nested deeper than %d", maxSchemaDepth), "")
-		c.depth--
-		return n
-	}
-	defer func() { c.depth-- }()
-	switch {
-	case v.Is(source.Bool) && res.dialect != Draft4:
-		n.never = !v.Bool
-	case v.Is(source.Object):
-		c.object(n, v, res)
-	default:
-		c.fault(res, v, "schema must be an object", "")
+	return n, true
+}
+
+// later is the schema that a reference leads to. Its keywords are read when
+// those at hand are done, so that a long chain of references is no deep
+// recursion.
+func (c *Compiler) later(v *source.Value, res *resource) *node {
+	n, made := c.node(v, res)
+	if made {
+		c.pending = append(c.pending, n)
 	}
 	return n
+}
+
+func (c *Compiler) drain() {
+	for len(c.pending) > 0 {
+		n := c.pending[len(c.pending)-1]
+		c.pending = c.pending[:len(c.pending)-1]
+		c.fill(n)
+	}
+}
+
+// compile is a schema that stands inside the one at hand.
+func (c *Compiler) compile(v *source.Value, res *resource) *node {
+	n, made := c.node(v, res)
+	if made {
+		c.fill(n)
+	}
+	return n
+}
+
+// fill reads the keywords of a schema.
+func (c *Compiler) fill(n *node) {
+	if c.depth++; c.depth > maxSchemaDepth {
+		c.fault(n.res, n.at, fmt.Sprintf("schema is nested deeper than %d", maxSchemaDepth), "")
+		c.depth--
+		return
+	}
+	switch v := n.at; {
+	case v.Is(source.Bool) && n.res.dialect != Draft4:
+		n.never = !v.Bool
+	case v.Is(source.Object):
+		c.object(n, v, n.res)
+	default:
+		c.fault(n.res, v, "schema must be an object", "")
+	}
+	c.depth--
 }
 
 // object compiles the keywords of one schema object.
@@ -538,7 +574,7 @@ func (c *Compiler) object(n *node, v *source.Value, res *resource) {
 			c.lost(res, ref, err, "", hint)
 			return
 		}
-		n.ref = c.compile(target, where)
+		n.ref = c.later(target, where)
 		if old {
 			return // siblings of $ref mean nothing here
 		}
@@ -577,7 +613,7 @@ func (c *Compiler) dynamicRef(n *node, v *source.Value, res *resource) {
 		c.lost(res, ref, err, "", "")
 		return
 	}
-	static := c.compile(target, where)
+	static := c.later(target, where)
 	_, fragment, _ := strings.Cut(ref.Text, "#")
 	if fragment == "" || fragment[0] == '/' || where.dynamic[fragment] != target {
 		if n.ref == nil {
@@ -598,6 +634,7 @@ func (c *Compiler) dynamicAnchors() {
 			for a, v := range r.dynamic {
 				if r.nodes[a] == nil {
 					r.nodes[a] = c.compile(v, r)
+					c.drain()
 					again = true
 				}
 			}
@@ -680,7 +717,7 @@ func (c *Compiler) discriminator(n *node, v *source.Value, res *resource) {
 				c.lost(res, x.Value, err, "discriminator mapping: ", "name a schema, or #/components/schemas/Name")
 				continue
 			}
-			out.nodes[x.Key] = c.compile(target, where)
+			out.nodes[x.Key] = c.later(target, where)
 		}
 	}
 	n.discriminator = out

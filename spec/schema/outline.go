@@ -33,10 +33,15 @@ func (s *Schema) Outline(n int) []Member {
 type outline struct {
 	members map[string]*Member
 	most    int
+	visits  int
 }
 
 func (o *outline) visit(n *node, at string, depth int, open map[*node]bool) {
 	if n == nil || depth > maxOutline || open[n] {
+		return
+	}
+	// The same schema may be reached on many ways: more of them than this add nothing.
+	if o.visits++; o.visits > 100*o.most {
 		return
 	}
 	open[n] = true
@@ -50,7 +55,7 @@ func (o *outline) visit(n *node, at string, depth int, open map[*node]bool) {
 		o.members[at] = m
 	}
 	if m.Type == "" {
-		m.Type = typeWords(admits(n, map[*node]bool{}))
+		m.Type = typeWords(admits(n, map[*node]typeMask{}))
 	}
 	if n.text != nil && m.Format == "" {
 		m.Format = n.text.formatName

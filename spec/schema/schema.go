@@ -303,13 +303,17 @@ func (n *node) bare() bool {
 		n.leftProperties == nil
 }
 
-// final is where evaluation of n may begin: a bare $ref is skipped, unless the
-// way there matters.
-func (n *node) final(dynamic bool) *node {
-	for !dynamic && n.bare() {
-		n = n.ref
+// shorten sets where evaluation of n may begin: a bare $ref is skipped, unless
+// the way there matters.
+func (n *node) shorten(dynamic bool) {
+	end := n
+	for !dynamic && end.shortcut == nil && end.bare() {
+		end = end.ref
 	}
-	return n
+	end = end.to()
+	for x := n; x != end && x.shortcut == nil; x = x.ref {
+		x.shortcut = end
+	}
 }
 
 // names are the property names that a place knows.
@@ -364,7 +368,7 @@ func (n *node) to() *node {
 func (f *finisher) object(o *objectRules) {
 	for _, e := range o.entries {
 		if e.n != nil {
-			for x := e.n; x != nil; x = x.ref {
+			for x, hops := e.n, 0; x != nil && hops < 32; x, hops = x.ref, hops+1 {
 				e.readOnly = e.readOnly || x.readOnly
 				e.writeOnly = e.writeOnly || x.writeOnly
 			}
@@ -421,6 +425,10 @@ func (f *finisher) object(o *objectRules) {
 	o.table = newTable(o.entries)
 }
 
+// maxApplied is from how many schemas applied to one place on its names are not
+// gathered.
+const maxApplied = 500
+
 // namesOf gathers the names of all schemas applied to the place; nil when one
 // of them is open on purpose or none names anything.
 func (f *finisher) namesOf(n *node) *names {
@@ -433,6 +441,10 @@ func (f *finisher) namesOf(n *node) *names {
 			return
 		}
 		seen[x] = true
+		if len(seen) > maxApplied {
+			open = true
+			return
+		}
 		if x.dynamic != nil || x.leftProperties != nil && !x.leftProperties.never {
 			open = true
 			return

@@ -222,6 +222,31 @@ func TestSlowPattern(t *testing.T) {
 	}
 }
 
+// Long chains and wide diamonds of references compile soon and work.
+func TestChains(t *testing.T) {
+	var chain, diamond strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&chain, `"c%d":{"$ref":"#/$defs/c%d"},`, i, i+1)
+	}
+	for i := range 5_000 {
+		fmt.Fprintf(&chain, `"p%d":{"properties":{"a":{"$ref":"#/$defs/p%d"}}},`, i, i+1)
+	}
+	for i := range 60 {
+		fmt.Fprintf(&diamond, `"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]},`, i, i+1, i+1)
+	}
+	s := compile(t, `{"$defs":{`+chain.String()+`"c20000":{"type":"integer"},"p5000":{}},"properties":{"x":{"$ref":"#/$defs/c0"},"y":{"$ref":"#/$defs/p0"}}}`, schema.Draft2020)
+	if !verdict(t, s, `{"x":1,"y":{"a":{"a":{}}}}`) || verdict(t, s, `{"x":"1"}`) {
+		t.Error("chain")
+	}
+	s = compile(t, `{"$defs":{`+diamond.String()+`"d60":{"type":"integer"}},"$ref":"#/$defs/d0"}`, schema.Draft2020)
+	if sh := s.Shape(); !sh.Number || sh.String {
+		t.Errorf("shape %+v", sh)
+	}
+	if verdict(t, s, `1`) { // sixty doublings are more work than allowed
+		t.Error("diamond")
+	}
+}
+
 func TestCyclic(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{"$ref":"#"}`: false, `{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"allOf":[{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}`: false,

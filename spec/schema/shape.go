@@ -12,7 +12,7 @@ func shapeOf(m typeMask) Shape {
 const anyType = isNull | isBool | isObject | isArray | isNumber | isInteger | isString
 
 // Shape is what the schema admits as a whole.
-func (s *Schema) Shape() Shape { return shapeOf(admits(s.root, map[*node]bool{})) }
+func (s *Schema) Shape() Shape { return shapeOf(admits(s.root, map[*node]typeMask{})) }
 
 // Items is what it admits as an item of an array.
 func (s *Schema) Items() Shape {
@@ -22,10 +22,10 @@ func (s *Schema) Items() Shape {
 			return
 		}
 		for _, x := range n.array.prefix {
-			m |= admits(x, map[*node]bool{})
+			m |= admits(x, map[*node]typeMask{})
 		}
 		if n.array.rest != nil {
-			m |= admits(n.array.rest, map[*node]bool{})
+			m |= admits(n.array.rest, map[*node]typeMask{})
 		}
 	})
 	if m == 0 {
@@ -43,7 +43,7 @@ func (s *Schema) Properties() map[string]Shape {
 		}
 		for _, e := range n.object.entries {
 			if e.n != nil {
-				masks[e.key] |= admits(e.n, map[*node]bool{})
+				masks[e.key] |= admits(e.n, map[*node]typeMask{})
 			}
 		}
 	})
@@ -65,7 +65,7 @@ func (s *Schema) PropertyItems(name string) Shape {
 			if e.key == name && e.n != nil {
 				each(e.n, map[*node]bool{}, func(x *node) {
 					if x.array != nil && x.array.rest != nil {
-						m |= admits(x.array.rest, map[*node]bool{})
+						m |= admits(x.array.rest, map[*node]typeMask{})
 					}
 				})
 			}
@@ -82,7 +82,7 @@ func (s *Schema) Others() Shape {
 	m := typeMask(0)
 	each(s.root, map[*node]bool{}, func(n *node) {
 		if n.object != nil && n.object.additional != nil {
-			m |= admits(n.object.additional, map[*node]bool{})
+			m |= admits(n.object.additional, map[*node]typeMask{})
 		}
 	})
 	if m == 0 {
@@ -105,13 +105,18 @@ func each(n *node, seen map[*node]bool, f func(*node)) {
 	})
 }
 
-func admits(n *node, seen map[*node]bool) typeMask {
-	if n == nil || seen[n] {
+// admits is the types that n and all it applies to the same value let through.
+// No schema applies itself to the value again: findCycles has seen to it.
+func admits(n *node, seen map[*node]typeMask) typeMask {
+	if n == nil {
 		return anyType
 	}
-	seen[n] = true
-	defer delete(seen, n)
+	if m, ok := seen[n]; ok {
+		return m
+	}
+	seen[n] = anyType
 	if n.never {
+		seen[n] = 0
 		return 0
 	}
 	m := typeMask(anyType)
@@ -143,5 +148,6 @@ func admits(n *node, seen map[*node]bool) typeMask {
 		}
 		m &= union
 	}
+	seen[n] = m
 	return m
 }
