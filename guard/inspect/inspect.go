@@ -107,17 +107,24 @@ func (j *judge) add(c class, rule string, n int) {
 	}
 }
 
-// A Scratch holds the buffers of one judgement so that they are used again. The
-// zero value is ready; it must not be used by two goroutines at once.
+// A Scratch holds the buffers of one judgement so that they are used again, and
+// with them the last value's decoded forms. The zero value is ready; it must
+// not be used by two goroutines at once.
 type Scratch struct {
-	j    judge
-	form [maxForms][]byte
-	low  [2][]byte
+	j     judge
+	asked int // askings of the Core Rule Set that are lent out
+	read  int // values read since the last one was earned back
+	form  [maxForms][]byte
+	low   [2][]byte
 }
+
+// Begin makes s ready for the values of another request.
+func (s *Scratch) Begin() { s.asked, s.read = 0, 0 }
 
 // Check judges the value v that stood in the given part of a message. It reads
 // v and keeps nothing of it. s may be nil, at the price of allocations. The
-// finding depends on v and in alone.
+// finding depends on v and in alone, unless a flood of ambiguous values has used
+// up what s lends; call Begin between requests.
 func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
 	k := scan(v)
 	// Proof: names, numbers and codes spell nothing, unless they are base64.
@@ -354,6 +361,9 @@ func suspicious(f family, k uint32, v []byte) bool {
 
 // examine reads the value in every form that an upstream may give it.
 func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scratch) Finding {
+	if s.read++; s.read >= earnAfter {
+		s.read, s.asked = 0, max(0, s.asked-1)
+	}
 	j := &s.j
 	j.reset(in)
 	form := v
@@ -390,7 +400,7 @@ func (e *Engine) examine(v []byte, in sallyport.In, k uint32, f family, s *Scrat
 		// Made to exhaust the reader: what it hides may be in the part not read.
 		return Finding{Rule: "inspect.bound", Class: "evasion", Decoded: j.route(), Score: Threshold}
 	}
-	return e.opinions(v, j)
+	return e.opinions(v, j, s)
 }
 
 func (j *judge) note(did int) {

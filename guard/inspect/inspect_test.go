@@ -2,6 +2,7 @@ package inspect_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"strings"
@@ -218,4 +219,23 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("the value was changed: %q", before)
 		}
 	})
+}
+
+// TestAmbiguousFlood shows that a request made of ambiguous values does not buy
+// the time of the Core Rule Set for each of them.
+func TestAmbiguousFlood(t *testing.T) {
+	e := engine(t, inspect.Options{})
+	var s inspect.Scratch
+	run := 0 // no value twice: answers are remembered
+	allocs := testing.AllocsPerRun(1, func() {
+		s.Begin()
+		run++
+		for i := range 800 {
+			e.CheckString(fmt.Sprintf("wget files.example.test/%d/%d", run, i), sallyport.InBody, &s)
+		}
+	})
+	// One asking allocates more than 500 times, and about 20 are lent.
+	if allocs < 8*500 || allocs > 20*3000 {
+		t.Errorf("%v allocations for 800 ambiguous values; want about twenty askings", allocs)
+	}
 }
