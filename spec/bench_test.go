@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
@@ -132,5 +131,3 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
-
-var _ = os.ReadFile

@@ -332,7 +332,7 @@ func (b *docBuilder) pathItem(key string, at Position, v *source.Value, d *docum
 
 func (b *docBuilder) operation(method, key string, pos Position, v *source.Value, d *document, bases []string, common []*param) {
 	op := &Operation{Method: method, ID: v.Get("operationId").String(), Summary: v.Get("summary").String(), Deprecated: v.Get("deprecated").True(),
-		Position: pos, o: b.set.o, Security: b.security, names0: &operationNames{query: map[string]queryName{}}}
+		Position: pos, o: b.set.o, Security: b.security, table: &operationNames{query: map[string]queryName{}}}
 	if op.ID != "" {
 		if other := b.byID[op.ID]; other != nil {
 			b.mistake(d.at(v.Get("operationId")), fmt.Sprintf("operationId %q stands twice", op.ID), "first at "+other.Position.String())
@@ -401,7 +401,8 @@ func (o *Operation) repeats(base, key string, params []*param) bool {
 // mistake, whatever its parameters are called.
 func (b *setBuilder) route(op *Operation) {
 	if err := b.set.router.add(op); err != nil {
-		if c, ok := err.(*conflict); ok {
+		var c *conflict
+		if errors.As(err, &c) {
 			b.mistake(op.Position, fmt.Sprintf("%s %s is declared twice", op.Method, op.Template), "first at "+c.first.Position.String()+" as "+c.first.Template)
 			return
 		}

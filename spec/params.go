@@ -106,39 +106,32 @@ func (o *Operation) attach(b *docBuilder, params []*param, names []string, pos P
 	b.after = append(b.after, o.index)
 }
 
-// index builds the tables of names. It runs on the operation before it is
-// copied to its base paths' templates, so the maps are shared.
+// index builds the table of names, which all copies of the operation share.
 func (o *Operation) index() {
-	if o.names0 == nil {
-		return
-	}
 	for i, p := range o.query {
 		switch {
 		case p.whole:
-			o.names0.whole = i + 1
+			o.table.whole = i + 1
 			continue
 		case p.object && p.style == form && p.explode:
 			for name := range p.props {
-				if _, taken := o.names0.query[name]; !taken {
-					o.names0.query[name] = queryName{p: i, property: name}
+				if _, taken := o.table.query[name]; !taken {
+					o.table.query[name] = queryName{p: i, property: name}
 				}
 			}
 			if p.schema != nil && len(p.props) == 0 {
-				o.names0.free = i + 1
+				o.table.free = i + 1
 			}
 		case p.style == deepObject:
-			o.names0.deep = append(o.names0.deep, i)
+			o.table.deep = append(o.table.deep, i)
 		}
 		if !(p.object && p.style == form && p.explode) {
-			o.names0.query[p.name] = queryName{p: i}
-			if strings.HasSuffix(p.name, "[]") {
-				continue
-			}
+			o.table.query[p.name] = queryName{p: i}
 		}
 	}
 }
 
-// names0 is shared by all copies of an operation.
+// operationNames is shared by all copies of an operation.
 type operationNames struct {
 	query map[string]queryName
 	deep  []int // parameters of style deepObject
@@ -355,7 +348,7 @@ func traverses(v string) bool {
 func (c *Check) readQuery(o *Operation, raw string) {
 	var names *operationNames
 	if o != nil {
-		names = o.names0
+		names = o.table
 		c.found = grown(c.found, len(o.query))
 	}
 	if names != nil && names.whole > 0 {

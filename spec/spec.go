@@ -88,7 +88,7 @@ type Operation struct {
 	query       []*param
 	header      []*param
 	cookie      []*param
-	names0      *operationNames
+	table       *operationNames
 	credentials []string // query names that carry API keys
 	body        *body
 	responses   map[int]*response // by status, by class (2 is 2XX), anyStatus

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"testing"
-
-	"sallyport.dev/spec"
 )
 
 type recorded struct {
@@ -75,5 +73,3 @@ func header(m map[string]string) http.Header {
 	}
 	return h
 }
-
-var _ = spec.Load

@@ -205,7 +205,7 @@ func (c *Compiler) Identify(uri string, v *source.Value) {
 	}
 }
 
-// SchemaDialect is the dialect that a document's own $schema asks for.
+// dialectOf is the dialect that a document's own $schema asks for.
 func (c *Compiler) dialectOf(v *source.Value, outer Dialect) (d Dialect, loose, formats bool) {
 	formats = c.o.Formats
 	name := strings.TrimSuffix(v.Get("$schema").String(), "#")
@@ -448,16 +448,6 @@ func (c *Compiler) Schema(uri string, root, v *source.Value) *Schema {
 	s := &Schema{root: c.compile(v, res)}
 	c.schemas = append(c.schemas, s)
 	return s
-}
-
-// Ref compiles the schema that a reference names, seen from the document uri.
-func (c *Compiler) Ref(uri string, ref string) (*source.Value, error) {
-	res := c.resources[uri]
-	if res == nil {
-		return nil, errors.New("document is not known")
-	}
-	v, _, err := c.resolve(res, ref)
-	return v, err
 }
 
 // Finish completes all schemas and gives what is wrong with them.

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -799,5 +798,3 @@ func (m typeMask) String() string {
 	}
 	return s
 }
-
-var _ fmt.Stringer = typeMask(0)
