@@ -59,7 +59,7 @@ func pebble(t *testing.T, tlsPort int) (directory string, roots, issued *x509.Ce
 	settings, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": fmt.Sprintf("127.0.0.1:%d", api), "managementListenAddress": fmt.Sprintf("127.0.0.1:%d", management),
 		"certificate": write("server.crt", cert), "privateKey": write("server.key", key), "httpPort": freePort(t), "tlsPort": tlsPort,
-		"profiles": map[string]any{"default": map[string]any{"description": "short", "validityPeriod": 3600}},
+		"profiles": map[string]any{"default": map[string]any{"description": "short", "validityPeriod": 90 * 24 * 3600}},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -357,6 +357,9 @@ func (p *passage) standardHeader() http.Header {
 func (p *passage) reply() outcome {
 	a, g := &p.up, p.g
 	defer a.close()
+	if p.rc != nil && p.in.over != nil && !p.in.eof && !p.grpc {
+		p.rc.SetReadDeadline(time.Time{}) // answered before all was read
+	}
 	p.out.Origin = a.status
 	o := served
 	if a.status >= http.StatusBadGateway && a.status <= http.StatusGatewayTimeout {
@@ -542,6 +545,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	if atOnce {
 		p.flush()
 	}
+	p.untimeWrite()
 	if events && step.Body != guard.BodySample {
 		p.finish() // it may never end: it is on record from now on
 	}
@@ -570,6 +574,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 				p.cutAnswer(nil)
 				return o
 			}
+			p.untimeWrite()
 			if a.idle != nil {
 				a.idle.Reset(p.g.o.Bounds.StreamIdle)
 			}
@@ -620,6 +625,14 @@ func (p *passage) cutAnswer(reason *sallyport.Reason) {
 func (p *passage) timeWrite() {
 	if p.rc != nil {
 		p.rc.SetWriteDeadline(time.Now().Add(p.g.o.Bounds.WriteTime))
+	}
+}
+
+// untimeWrite ends the time of a write that is over: HTTP/2's deadline would
+// otherwise end a stream in which nothing is to be said for a while.
+func (p *passage) untimeWrite() {
+	if p.rc != nil {
+		p.rc.SetWriteDeadline(time.Time{})
 	}
 }
 

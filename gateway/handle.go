@@ -262,6 +262,7 @@ func (p *passage) checkHead(strict bool) (guard.Kind, string) {
 
 // turnAway refuses a request before a guard was asked.
 func (p *passage) turnAway(now time.Time, k guard.Kind, rule string, extra [][2]string) {
+	p.timeWrite()
 	n := writeProblem(p.w, p.r.Method, k, p.id, extra)
 	p.wrote = true
 	path, query, _ := strings.Cut(p.target, "?")
@@ -305,6 +306,7 @@ func (p *passage) refuseStep(s guard.Step) {
 // refuse answers with a problem and ends the record. reason is the door's own,
 // nil when the guard has decided.
 func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reason) {
+	p.timeWrite()
 	p.wrote = true
 	p.out.Status = k.Status
 	p.out.Reason = reason
@@ -410,9 +412,16 @@ func (in *inbound) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if in.p.rc != nil {
-		in.p.rc.SetReadDeadline(time.Now().Add(in.p.g.o.Bounds.BodyIdle))
+		idle := in.p.g.o.Bounds.BodyIdle
+		if in.p.grpc { // a conversation, in which the client may be silent
+			idle = in.p.g.o.Bounds.StreamIdle
+		}
+		in.p.rc.SetReadDeadline(time.Now().Add(idle))
 	}
 	n, err := in.over.Read(b)
+	if err != nil && in.p.rc != nil {
+		in.p.rc.SetReadDeadline(time.Time{}) // it holds for the body only
+	}
 	in.n += int64(n)
 	switch {
 	case err == io.EOF:

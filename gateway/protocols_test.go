@@ -71,7 +71,7 @@ func TestServerSentEvents(t *testing.T) {
 					}
 				}
 			})
-			d := open(t, gateway.Options{APIs: to(up.URL), Front: front})
+			d := open(t, gateway.Options{APIs: to(up.URL), Front: front, Bounds: gateway.Bounds{WriteTime: 100 * time.Millisecond, BodyIdle: 100 * time.Millisecond}})
 			res, err := d.client(h2).Get(d.url("/events"))
 			if err != nil {
 				t.Fatal(err)
@@ -84,6 +84,7 @@ func TestServerSentEvents(t *testing.T) {
 					t.Fatalf("h2 %v: event %d: %q %v", h2, i, line, err)
 				}
 				in.ReadString('\n')
+				time.Sleep(150 * time.Millisecond) // nothing to say for longer than a write or a body may take
 			}
 			res.Body.Close()
 			take(t, gone, "nothing: the upstream goes on although the client has left")
@@ -208,7 +209,8 @@ func TestGRPC(t *testing.T) {
 	srv.RegisterService(&echoDesc, echoServer{})
 	go srv.Serve(l)
 	t.Cleanup(srv.Stop)
-	d := open(t, gateway.Options{APIs: []gateway.API{{Name: "shop", Upstreams: []gateway.Upstream{{URL: "http://" + l.Addr().String(), Protocol: "h2"}}}}})
+	d := open(t, gateway.Options{APIs: []gateway.API{{Name: "shop", Upstreams: []gateway.Upstream{{URL: "http://" + l.Addr().String(), Protocol: "h2"}}}},
+		Bounds: gateway.Bounds{WriteTime: 100 * time.Millisecond, BodyIdle: 100 * time.Millisecond, AnswerTime: 100 * time.Millisecond}})
 	for name, dial := range map[string]func() (*grpc.ClientConn, error){
 		"tls": func() (*grpc.ClientConn, error) {
 			return grpc.NewClient(d.addr, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: d.roots, ServerName: "localhost"})))
@@ -245,6 +247,7 @@ func TestGRPC(t *testing.T) {
 				if err := s.RecvMsg(out); err != nil || out.Value != fmt.Sprintf("got %d", i) {
 					t.Fatalf("stream: %q %v", out.Value, err)
 				}
+				time.Sleep(150 * time.Millisecond)
 			}
 			s.CloseSend()
 			if err := s.RecvMsg(out); !errors.Is(err, io.EOF) || len(s.Trailer().Get("x-count")) != 1 {

@@ -293,6 +293,7 @@ type acmeCertificates struct {
 	cache    *certmagic.Cache
 	config   *certmagic.Config
 	once     sync.Once
+	cancel   context.CancelFunc // ends what is being obtained; nil before start
 }
 
 func newACME(a *ACME, log *slog.Logger) (*acmeCertificates, error) {
@@ -361,7 +362,8 @@ func (c *acmeCertificates) start(ctx context.Context, listeners []*Listener) err
 				t.TestCA = ""
 			}
 			c.config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(c.config, t)}
-			err = c.config.ManageAsync(context.WithoutCancel(ctx), a.Names)
+			ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+			err = c.config.ManageAsync(ctx, a.Names)
 		})
 	}
 	if err != nil {
@@ -370,4 +372,10 @@ func (c *acmeCertificates) start(ctx context.Context, listeners []*Listener) err
 	return nil
 }
 
-func (c *acmeCertificates) stop() { c.cache.Stop() }
+func (c *acmeCertificates) stop() {
+	c.once.Do(func() {}) // nothing starts any more
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.cache.Stop()
+}
