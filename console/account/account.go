@@ -283,7 +283,7 @@ func (b *Book) Redeem(ctx context.Context, token, name, password string, client 
 	if a.Hash, err = b.hasher.hash(ctx, password); err != nil {
 		return nil, err
 	}
-	a.Changed = now
+	a.Changed, a.SignedIn = now, now
 	err = b.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		// Deleting it is what makes it single: of two at once one deletes.
 		r, err := tx.NewDelete().Model(i).Where("account = ? AND hash = ? AND expires > ?", i.Account, i.Hash, now).Exec(ctx)
@@ -294,7 +294,7 @@ func (b *Book) Redeem(ctx context.Context, token, name, password string, client 
 			return Void
 		}
 		if i.Account != "" {
-			if _, err := tx.NewUpdate().Model(a).Column("hash", "changed").WherePK().Exec(ctx); err != nil {
+			if _, err := tx.NewUpdate().Model(a).Column("hash", "changed", "signed_in").WherePK().Exec(ctx); err != nil {
 				return err
 			}
 			_, err = tx.NewDelete().Model((*session)(nil)).Where("account = ?", a.ID).Exec(ctx)

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"sallyport.dev"
@@ -61,6 +63,21 @@ type APIView struct {
 	Principals uint64     `json:"principals" minimum:"0" doc:"Distinct, estimated within 2 %"`
 	Classes    []string   `json:"classes" maxItems:"200"`
 	Hints      []HintView `json:"hints" maxItems:"100"`
+}
+
+// apiViews lists APIs by name, and traffic that none matched at the end.
+func apiViews(list []inventory.API) []APIView {
+	views := []APIView{}
+	for _, x := range list {
+		views = append(views, apiView(x))
+	}
+	slices.SortStableFunc(views, func(x, y APIView) int {
+		if x.Name == "" || y.Name == "" {
+			return cmp.Compare(y.Name, x.Name)
+		}
+		return cmp.Compare(x.Name, y.Name)
+	})
+	return views
 }
 
 func apiView(x inventory.API) APIView {
@@ -212,11 +229,7 @@ func (a *API) inventoryOperations() {
 	add(a, spec{id: "listAPIs", method: http.MethodGet, path: "/apis", summary: "Every API, configured or seen", tag: "inventory", access: viewer},
 		func(ctx context.Context, _ *struct{}) (*body[apis], error) {
 			list, err := a.Inventory.APIs(ctx)
-			out := apis{APIs: []APIView{}}
-			for _, x := range list {
-				out.APIs = append(out.APIs, apiView(x))
-			}
-			return &body[apis]{out}, err
+			return &body[apis]{apis{apiViews(list)}}, err
 		})
 
 	type operations struct {

@@ -290,10 +290,6 @@ func (a *API) catalogue(ctx context.Context, o *Overview) error {
 		if err != nil {
 			return err
 		}
-		views := []APIView{}
-		for _, x := range apis {
-			views = append(views, apiView(x))
-		}
 		rec := Recording{Consumers: []ConsumerView{}, Behind: max(0, stats.Behind.Seconds())}
 		// A stream that cannot be asked is shown by what the recorder says of it.
 		if st, err := a.Stream.Stats(ctx); err == nil {
@@ -303,7 +299,7 @@ func (a *API) catalogue(ctx context.Context, o *Overview) error {
 			}
 			slices.SortFunc(rec.Consumers, func(x, y ConsumerView) int { return cmp.Compare(x.Name, y.Name) })
 		}
-		d.at, d.apis, d.stats, d.recording = time.Now(), views, stats, rec
+		d.at, d.apis, d.stats, d.recording = time.Now(), apiViews(apis), stats, rec
 	}
 	o.APIs, o.Operations, o.Shadow, o.Recording = a.desk.apis, a.desk.stats.Operations, a.desk.stats.Shadow, a.desk.recording
 	return nil

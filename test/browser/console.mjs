@@ -67,6 +67,7 @@ try {
   const accessible = async (name) => {
     // What fades in is judged when it is there.
     await page.evaluate(() => Promise.race([Promise.all(document.getAnimations().map((a) => a.finished.catch(() => {}))), new Promise((r) => setTimeout(r, 600))]));
+    await page.locator('.pending').first().waitFor({ state: 'detached' });
     await page.evaluate(axe);
     const found = await page.evaluate(async () => {
       const r = await globalThis.axe.run(document, { resultTypes: ['violations'] });

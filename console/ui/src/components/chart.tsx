@@ -69,7 +69,7 @@ export function RateChart({ times, lines, height, label, sync }: Props) {
           {},
           ...lines.map((_, i) => {
             const line = lines[top - 1 - i]!;
-            return { label: line.label, stroke: pick(line.color), fill: pick(line.color), width: 1, points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) };
+            return { label: line.label, stroke: pick(line.color), fill: pick(line.color), width: 0, points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) };
           }),
         ],
       },

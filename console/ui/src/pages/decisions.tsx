@@ -60,10 +60,16 @@ function Filters({ search, set }: { search: Search; set(change: Search): void })
   const navigate = useNavigate();
   const apis = useQuery({ queryKey: ['apis'], queryFn: () => ask(client.GET('/api/v1/apis')), staleTime: 30_000 });
   const [id, setID] = useState('');
+  const [open, setOpen] = useState(false); // on a phone
   const any = ['api', 'operation', 'action', 'stage', 'rule', 'principal', 'client', 'status', 'findings', 'since'].some((k) => search[k]);
   return (
     <>
-      <div className="filters" role="search" aria-label="Filter decisions">
+      <div className="filters only-phone">
+        <button type="button" className="link-button" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {open ? 'Hide the filters' : any ? 'Filters (in use)' : 'Filters'}
+        </button>
+      </div>
+      <div className={open ? 'filters' : 'filters hide-phone'} role="search" aria-label="Filter decisions">
         <Choice label="Action" value={search.action ?? ''} onChange={(action) => set({ action })} options={[['', 'any'], ['refuse', 'refused'], ['throttle', 'throttled'], ['flagged', 'flagged'], ['allow', 'allowed']]} />
         <Choice label="API" value={search.api ?? ''} onChange={(api) => set({ api })} options={[['', 'all'], ...(apis.data?.apis ?? []).filter((a) => a.name).map((a) => [a.name, a.name] as const)]} />
         <Choice label="Stage" value={search.stage ?? ''} onChange={(stage) => set({ stage })} options={[['', 'any'], ...stages.map((s) => [s, s] as const)]} />
