@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,29 +33,47 @@ type Redactor struct {
 
 // A memo remembers texts that were looked through and need no change, so that a
 // browser's name is not read again with every request. It is of fixed size: a
-// text takes the place of another. It never holds anything that was replaced.
+// text has two places, and now and then takes one from another. It never holds
+// anything that was replaced.
 type memo struct {
 	seed  maphash.Seed
-	slots [1024]struct {
-		missed atomic.Uint64 // hash of the text that came last and was not there
-		text   atomic.Pointer[string]
-	}
+	slots [1 << 10]atomic.Pointer[string]
+}
+
+func (m *memo) places(h uint64) (a, b *atomic.Pointer[string]) {
+	return &m.slots[h%uint64(len(m.slots))], &m.slots[(h>>32)%uint64(len(m.slots))]
 }
 
 // has reports whether s was added, and gives the hash to add it with.
 func (m *memo) has(s string) (bool, uint64) {
 	h := maphash.String(m.seed, s)
-	t := m.slots[h%uint64(len(m.slots))].text.Load()
+	a, b := m.places(h)
+	if t := a.Load(); t != nil && *t == s {
+		return true, h
+	}
+	t := b.Load()
 	return t != nil && *t == s, h
 }
 
-// add takes s in when it comes for the second time.
+// add takes s in where there is room, and else one time in sixteen: what comes
+// often gets in soon, what comes once pushes little out.
 func (m *memo) add(s string, h uint64) {
-	slot := &m.slots[h%uint64(len(m.slots))]
-	if slot.missed.Swap(h) == h {
-		s = strings.Clone(s)
-		slot.text.Store(&s)
+	a, b := m.places(h)
+	slot := a
+	if a.Load() != nil {
+		slot = b
+		if b.Load() != nil {
+			dice := rand.Uint32()
+			if dice&15 != 0 {
+				return
+			}
+			if dice&16 != 0 {
+				slot = a
+			}
+		}
 	}
+	s = strings.Clone(s)
+	slot.Store(&s)
 }
 
 type headerRule uint8
@@ -176,7 +195,11 @@ func (r *Redactor) Redact(x *sallyport.Exchange) {
 	r.fields(x.ResponseHeader)
 	x.Path = r.path(x.Path)
 	x.Query = r.query(x.Query)
+	x.ID = clean(x.ID, 64)
 	x.Host = text(x.Host, keepValue)
+	if strings.IndexByte(x.Instance, '@') >= 0 { // an address with credentials in it
+		x.Instance = text(x.Instance, keepValue)
+	}
 	if len(x.Method) > 20 {
 		x.Method = mark("method")
 	}
@@ -210,7 +233,8 @@ func (r *Redactor) fields(fields []sallyport.Field) {
 		f := &fields[i]
 		rule, known := r.headers[f.Name]
 		if !known {
-			rule = r.headers[strings.ToLower(f.Name)]
+			var room [64]byte
+			rule, known = r.headers[string(lower(room[:0], f.Name))]
 		}
 		switch rule {
 		case headerKeep:
@@ -230,6 +254,18 @@ func (r *Redactor) fields(fields []sallyport.Field) {
 			f.Name = name(f.Name)
 		}
 	}
+}
+
+// lower appends name in small letters.
+func lower(b []byte, name string) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		b = append(b, c)
+	}
+	return b
 }
 
 // text is s as free text: secrets and personal data in it replaced where they
