@@ -457,7 +457,8 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 	if f&fSQL != 0 || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
 		j.sql(v)
 	}
-	if f&^(fSQL|fLogic|fScript|fCommand|fHandler) == 0 && k&(scripted|bPipe|bAmp|bSlash|bDollar|bPlus|bCtl|bStar) == 0 && (f&fCommand == 0 || v[0] != '"' && v[0] != '\'' && (k&(bSemi|bLine) == 0 || k&bSpace != 0 && !commanded(v)) && !begins(v)) {
+	if f&^(fSQL|fLogic|fScript|fCommand|fHandler) == 0 && k&(scripted|bPipe|bAmp|bSlash|bDollar|bPlus|bCtl|bStar) == 0 && (f&fCommand == 0 || v[0] != '"' && v[0] != '\'' && (k&(bSemi|bLine) == 0 || k&bSpace != 0 && !commanded(v)) && !begins(v)) &&
+		!(k&bSemi != 0 && k&(bQuote|bDouble|bBack) != 0 && commanded(v)) {
 		return // nothing but SQL could be spelled
 	}
 	if cap(j.low) < len(v) {

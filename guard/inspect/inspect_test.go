@@ -74,6 +74,7 @@ func TestCheck(t *testing.T) {
 	var s inspect.Scratch
 	for _, c := range cases {
 		for _, v := range c.attacks {
+			s.Begin()
 			f := e.CheckString(v, sallyport.InQuery, &s)
 			if !f.Hit() {
 				t.Errorf("%s: %q is spared", c.class, v)
@@ -81,6 +82,7 @@ func TestCheck(t *testing.T) {
 		}
 		for _, v := range c.alike {
 			for _, in := range []sallyport.In{sallyport.InQuery, sallyport.InBody, sallyport.InHeader} {
+				s.Begin()
 				if f := e.CheckString(v, in, &s); f.Hit() {
 					t.Errorf("%s: %q is refused in a %s value: %s %d %s", c.class, v, in, f.Rule, f.Score, f.Decoded)
 				}
@@ -146,6 +148,7 @@ func TestPasswords(t *testing.T) {
 		for i := range b {
 			b[i] = byte(0x21 + r.IntN(0x5e))
 		}
+		s.Begin()
 		if f := e.Check(b, sallyport.InBody, &s); f.Hit() {
 			if refused++; refused <= 40 {
 				t.Logf("%s is refused: %s", b, f.Rule)

@@ -351,7 +351,7 @@ func (l *sqlLexer) word(t *sqlToken, w []byte) {
 	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 && (l.v[t.start+n] == '(' || e.call == callDangerous || l.quote != 0) {
 		t.call = e.call
 	}
-	if t.call == 0 && e.call == callDangerous && n > 3 && (buf[1] == 'p' || buf[2] == '_') && (buf[0] == 'x' || buf[0] == 's') {
+	if t.call == 0 && n > 4 && buf[1] == 'p' && buf[2] == '_' && (buf[0] == 'x' || buf[0] == 's') {
 		t.system = true // stored procedures run without parentheses
 	}
 }
@@ -429,7 +429,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			comparing = false
 			lit := func(o int) bool { return o == oNumber || o == oString || o == oNull }
 			switch {
-			case maths && quote == 0:
+			case maths && quote == 0 && (logic == 0 || cmp != '=' || !lit(left) || !lit(right)):
 			case logic == 0 && !clause && (cmp == '<' || cmp == '>'):
 			case lit(left) && lit(right) && (logic > 0 || quote != 0 || clause):
 				if !compared {
@@ -626,7 +626,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 					break
 				}
 			}
-			if quote == 0 && logic == 0 && started == 0 && opener != tWord && !first {
+			if quote == 0 && logic == 0 && started == 0 && !first {
 				maths = true
 			}
 			cmp = t.code

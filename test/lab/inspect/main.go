@@ -219,6 +219,7 @@ func report(w io.Writer, missFile string, beside int) (bool, error) {
 func engine(e *inspect.Engine) judge {
 	var s inspect.Scratch
 	return func(v string, in sallyport.In) (bool, string) {
+		s.Begin()
 		f := e.CheckString(v, in, &s)
 		return f.Hit(), strings.TrimSpace(fmt.Sprintf("%s %d %s", f.Rule, f.Score, f.Decoded))
 	}
