@@ -56,7 +56,6 @@ type Transport struct {
 	mu     sync.Mutex
 	pools  map[poolKey]*pool
 	reap   *time.Timer
-	closed bool
 }
 
 // A Request is what Do sends. It, and all it refers to, belongs to the exchange
