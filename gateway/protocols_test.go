@@ -51,6 +51,23 @@ func TestHTTP3(t *testing.T) {
 	wantProblem(t, res, read(t, res, err), 414)
 }
 
+// A QUIC connection is held to the same bounds as any other.
+func TestHTTP3Connections(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
+	d := open(t, gateway.Options{APIs: to(up.URL), Bounds: gateway.Bounds{ClientConnections: 1}})
+	for i, want := range []bool{true, false} {
+		tr := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: d.roots}}
+		defer tr.Close()
+		res, err := (&http.Client{Transport: tr, Timeout: 5 * time.Second}).Get(d.url("/"))
+		if err == nil {
+			res.Body.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("connection %d: %v", i+1, err)
+		}
+	}
+}
+
 func TestServerSentEvents(t *testing.T) {
 	fronts(t, func(t *testing.T, front gateway.Front) {
 		for _, h2 := range []bool{false, true} {

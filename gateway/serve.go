@@ -212,7 +212,7 @@ func (g *Gateway) serveHTTP3(l *Listener) {
 			HandshakeIdleTimeout: b.HeadTime, MaxIdleTimeout: b.IdleTime, MaxIncomingStreams: 128, MaxIncomingUniStreams: 8,
 			InitialStreamReceiveWindow: 256 << 10, MaxStreamReceiveWindow: 1 << 20, MaxConnectionReceiveWindow: 4 << 20,
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		ConnContext: g.countQUIC, Logger: slog.New(slog.DiscardHandler),
 	}
 	_, port, _ := net.SplitHostPort(l.tcp.Addr().String())
 	g.altSvc.Store(&[]string{`h3=":` + port + `"; ma=3600`})
@@ -223,6 +223,41 @@ func (g *Gateway) serveHTTP3(l *Listener) {
 			g.o.Log.Error("serve HTTP/3", "address", l.Addr().String(), "error", err)
 		}
 	}()
+}
+
+// countQUIC holds a QUIC connection to the same bounds as the others: one too
+// many is closed with H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
+func (g *Gateway) countQUIC(ctx context.Context, c *quic.Conn) context.Context {
+	peer := peerOf(c.RemoteAddr().String())
+	leave, ok := g.enter(peer)
+	if !ok {
+		c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "")
+		return ctx
+	}
+	context.AfterFunc(c.Context(), leave)
+	return ctx
+}
+
+// enter counts a connection of peer, unless it is one too many. leave may be
+// called more than once.
+func (g *Gateway) enter(peer netip.Addr) (leave func(), ok bool) {
+	if !g.conns.add(1) {
+		g.count.connRefused.Add(1)
+		return nil, false
+	}
+	proxy := g.trusted(peer) // speaks for many
+	if !proxy && !g.clientConns.enter(peer) {
+		g.conns.sub(1)
+		g.count.connRefused.Add(1)
+		return nil, false
+	}
+	g.count.connOpened.Add(1)
+	return sync.OnceFunc(func() {
+		if !proxy {
+			g.clientConns.leave(peer)
+		}
+		g.conns.sub(1)
+	}), true
 }
 
 // accept is the accept loop of one listener.
@@ -248,27 +283,13 @@ func (g *Gateway) accept(l *Listener) {
 			continue
 		}
 		wait = 0
-		peer := peerOf(c.RemoteAddr().String())
-		if !g.conns.add(1) {
-			g.count.connRefused.Add(1)
+		leave, ok := g.enter(peerOf(c.RemoteAddr().String()))
+		if !ok {
 			c.Close()
 			continue
 		}
-		proxy := g.trusted(peer) // speaks for many
-		if !proxy && !g.clientConns.enter(peer) {
-			g.conns.sub(1)
-			g.count.connRefused.Add(1)
-			c.Close()
-			continue
-		}
-		g.count.connOpened.Add(1)
 		g.greeting.Add(1)
-		go g.greet(l, &clientConn{Conn: c, leave: sync.OnceFunc(func() {
-			if !proxy {
-				g.clientConns.leave(peer)
-			}
-			g.conns.sub(1)
-		})})
+		go g.greet(l, &clientConn{Conn: c, leave: leave})
 	}
 }
 
