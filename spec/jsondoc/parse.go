@@ -573,7 +573,8 @@ func (d *Doc) Pointer(i int) string {
 	for n := int32(i); n >= 0 && d.Nodes[n].Parent >= 0; n = d.Nodes[n].Parent {
 		path = append(path, n)
 	}
-	var out, scratch []byte
+	var out []byte
+	scratch := make([]byte, 0, 64)
 	for k := len(path) - 1; k >= 0; k-- {
 		n := path[k]
 		out = append(out, '/')
@@ -585,8 +586,9 @@ func (d *Doc) Pointer(i int) string {
 			out = strconv.AppendInt(out, index, 10)
 			continue
 		}
-		scratch = d.Key(int(n), scratch)
-		out = AppendToken(out, scratch)
+		// What Key gives may be part of Src: it must not become the scratch that
+		// the next key is unescaped into.
+		out = AppendToken(out, d.Key(int(n), scratch[:0]))
 	}
 	return string(out)
 }
