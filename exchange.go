@@ -1,11 +1,8 @@
 package sallyport
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // An Exchange is the record of one request and its answer as a door saw it.
@@ -152,41 +149,3 @@ const (
 	SubjectExchange = "sallyport.exchange"
 	SubjectSighting = "sallyport.sighting"
 )
-
-var encoder = func() cbor.EncMode {
-	m, err := cbor.EncOptions{Time: cbor.TimeUnixMicro, OmitEmpty: cbor.OmitEmptyGoValue}.EncMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}()
-
-var decoder = func() cbor.DecMode {
-	m, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxNestedLevels: 16}.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}()
-
-// MarshalBinary encodes e as CBOR (RFC 8949). An exchange that has not been
-// redacted is an error: nothing else may put one on the stream.
-type eventWire Event
-
-func (e Event) MarshalBinary() ([]byte, error) {
-	for i := range e.Exchanges {
-		if !e.Exchanges[i].Redacted {
-			return nil, fmt.Errorf("encode event: exchange %s is not redacted", e.Exchanges[i].ID)
-		}
-	}
-	return encoder.Marshal(eventWire(e))
-}
-
-// UnmarshalBinary decodes what MarshalBinary wrote. Unknown fields are ignored,
-// so an older node reads a newer one's events.
-func (e *Event) UnmarshalBinary(b []byte) error {
-	if err := decoder.Unmarshal(b, (*eventWire)(e)); err != nil {
-		return fmt.Errorf("decode event: %w", err)
-	}
-	return nil
-}

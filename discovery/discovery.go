@@ -257,13 +257,13 @@ func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sigh
 			d.stats.Overflow++
 			return out
 		}
-		t = newTree(x.API, &d.o)
-		d.trees[x.API] = t
+		t = newTree(strings.Clone(x.API), &d.o)
+		d.trees[t.api] = t
 	}
 	if x.Declared {
 		if !t.known[x.Template] {
 			t.declare(x.Template)
-			t.fresh = append(t.fresh, x.Template)
+			t.fresh = append(t.fresh, strings.Clone(x.Template))
 			t.stale = true
 		}
 		return out
@@ -282,7 +282,7 @@ func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sigh
 	if !ok {
 		return out
 	}
-	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.refused(),
+	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.Refused(),
 		Duration: x.Duration, RequestBytes: x.RequestBytes, ResponseBytes: x.ResponseBytes, TLS: x.TLS, Classes: x.Classes, Shape: x.Shape, Parameters: parameters(x.Query)}
 	if o.cand != nil {
 		s.Template, s.Reasons = o.cand.template, o.cand.reasons

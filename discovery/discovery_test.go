@@ -450,7 +450,10 @@ func plain(method, path string, status int) sallyport.Exchange {
 
 // TestForms sets values beside literals that look like them.
 func TestForms(t *testing.T) {
-	for _, c := range []struct{ path, want string }{
+	s := openStore(t, options(t))
+	d := openDiscovery(t, s, discovery.Options{})
+	var list []sallyport.Exchange
+	cases := []struct{ path, want string }{
 		{"/v4/items/17", "/v4/items/{itemId}"},
 		{"/v2beta1/items", "/v2beta1/items"},
 		{"/items/-1", "/items/{itemId}"},
@@ -479,15 +482,18 @@ func TestForms(t *testing.T) {
 		{"//items///17/", "/items/{itemId}"},
 		{"/", "/"},
 		{"/{id}", "/{valueId}"},
-	} {
-		s := openStore(t, options(t))
-		d := openDiscovery(t, s, discovery.Options{})
-		publish(t, s, []sallyport.Exchange{plain("GET", c.path, 200)}, 1)
-		fold(t, s, d)
-		if got := d.Templates("a"); len(got) != 1 || got[0].Template != c.want {
+	}
+	for i, c := range cases { // each in an API of its own
+		x := plain("GET", c.path, 200)
+		x.API = fmt.Sprint(i)
+		list = append(list, x)
+	}
+	publish(t, s, list, 5)
+	fold(t, s, d)
+	for i, c := range cases {
+		if got := d.Templates(fmt.Sprint(i)); len(got) != 1 || got[0].Template != c.want {
 			t.Errorf("%s\n got %+v\nwant %s", c.path, got, c.want)
 		}
-		_ = s.Close()
 	}
 }
 

@@ -154,6 +154,7 @@ func (n *node) reasons() []string {
 }
 
 func (t *tree) child(n *node, seg string) *node {
+	seg = strings.Clone(seg) // the strings of an exchange share its bytes
 	c := &node{up: n, seg: seg}
 	if n.literal == nil {
 		n.literal = map[string]*node{}
@@ -246,6 +247,7 @@ func (t *tree) declare(template string) {
 	if !ok || t.known[template] || len(t.known) >= 4*t.o.Templates {
 		return
 	}
+	template = strings.Clone(template)
 	t.known[template] = true
 	n := t.root
 	for _, s := range segs {
@@ -253,7 +255,7 @@ func (t *tree) declare(template string) {
 		if s[0] == '{' && s[len(s)-1] == '}' {
 			if c = n.value; c == nil {
 				c = n.argument("the specification has a parameter here")
-				c.seg = s[1 : len(s)-1]
+				c.seg = strings.Clone(s[1 : len(s)-1])
 			}
 		} else if c = n.literal[s]; c == nil {
 			c = t.child(n, s)
@@ -274,7 +276,7 @@ type outcome struct {
 // answered reports whether the upstream's answer shows that the operation exists.
 func answered(x *exchange) bool {
 	s := x.Origin
-	if s == 0 && !x.Decision.refused() {
+	if s == 0 && !x.Decision.Refused() {
 		s = x.Status
 	}
 	switch {
@@ -288,6 +290,13 @@ func answered(x *exchange) bool {
 func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 	if !answered(x) {
 		return t.probe(x, segs)
+	}
+	if t.leaves >= t.o.Templates {
+		// Full: what is known goes on counting, and nothing is made, not even nodes.
+		if n := t.find(segs, false); n == nil || n.methods[x.Method] == nil {
+			t.overflow++
+			return outcome{}, false
+		}
 	}
 	n := t.root
 	fresh := false
@@ -322,10 +331,6 @@ func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 	}
 	l := n.methods[x.Method]
 	if l == nil {
-		if t.leaves >= t.o.Templates {
-			t.overflow++
-			return outcome{}, false
-		}
 		l = n.leaf(x.Method)
 		t.leaves++
 		fresh = true
@@ -353,7 +358,7 @@ func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 	if l.learn(x.Shape) {
 		fresh = true
 	}
-	if len(l.examples) < 3 {
+	if len(l.examples) < 3 && l.count <= 16 {
 		if e := mask(segs); !slices.Contains(l.examples, e) {
 			l.examples = append(l.examples, e)
 			l.dirty = true
@@ -388,7 +393,7 @@ func (n *node) leaf(method string) *leaf {
 		n.methods = map[string]*leaf{}
 	}
 	l := &leaf{}
-	n.methods[method] = l
+	n.methods[strings.Clone(method)] = l
 	return l
 }
 
@@ -549,7 +554,7 @@ func (t *tree) probe(x *exchange, segs []string) (outcome, bool) {
 			t.overflow++
 			return outcome{}, false
 		}
-		c = &candidate{method: x.Method, template: template, reasons: reasons, path: mask(segs), first: x.Time}
+		c = &candidate{method: strings.Clone(x.Method), template: template, reasons: reasons, path: mask(segs), first: x.Time}
 		t.candidates[key] = c
 		t.order = append(t.order, key)
 	}

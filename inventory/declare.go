@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -96,8 +97,72 @@ func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyp
 			w.change(k, "undeclared", "left the specification")
 		}
 		v.cache, v.names = map[key]*operation{}, map[string]*apiState{}
+		if err := w.adopt(name, seen); err != nil {
+			return err
+		}
+		v.cache, v.names = map[key]*operation{}, map[string]*apiState{}
 		return nil
 	}, api.Name)
+}
+
+var arguments = regexp.MustCompile(`\{[^}]*\}`)
+
+// adopt moves what was counted for a shadow operation to the declared one that
+// differs from it in the names of its arguments only.
+func (w *writer) adopt(api string, declared map[key]bool) error {
+	bare := func(k key) key {
+		k.template = arguments.ReplaceAllString(k.template, "{}")
+		return k
+	}
+	at := map[key]key{}
+	for k := range declared {
+		at[bare(k)] = k
+	}
+	var merges []merge
+	rows, err := w.tx.Tx.QueryContext(w.ctx, w.v.query("SELECT method, template FROM inventory_operation WHERE api = ? AND declared = 0 ORDER BY id"), api)
+	if err != nil {
+		return err
+	}
+	if err := each(rows, func() error {
+		k := key{api: api}
+		err := rows.Scan(&k.method, &k.template)
+		if into, ok := at[bare(k)]; ok {
+			merges = append(merges, merge{old: k, new: into})
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	return w.mergeAll(&tally{merges: merges})
+}
+
+// Keep tells which APIs are configured; all others, declared before, no longer
+// are. Their rows and history stay.
+func (v *Inventory) Keep(ctx context.Context, names ...string) error {
+	return v.change(ctx, "keep APIs", func(w *writer) error {
+		var gone []string
+		rows, err := w.tx.Tx.QueryContext(ctx, "SELECT name FROM inventory_api WHERE configured = 1")
+		if err != nil {
+			return err
+		}
+		if err := each(rows, func() error {
+			var name string
+			err := rows.Scan(&name)
+			if !slices.Contains(names, name) {
+				gone = append(gone, name)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, name := range gone {
+			if err := w.exec("UPDATE inventory_api SET configured = 0, declaration = '' WHERE name = ?", name); err != nil {
+				return err
+			}
+			w.change(key{api: name}, "gone", "left the configuration")
+		}
+		return nil
+	}, names...)
 }
 
 // Describe adds the contracts of api's operations; they must have been

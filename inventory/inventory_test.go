@@ -491,7 +491,7 @@ func TestRecordedTraffic(t *testing.T) {
 // counted once all the same.
 func TestKill(t *testing.T) {
 	onEach(t, func(t *testing.T, o store.Options) {
-		const events, each, kills = 1500, 20, 8
+		const events, each, kills = 1500, 20, 6
 		s := openStore(t, o)
 		n := 0
 		for range events {
@@ -690,6 +690,34 @@ func touched(n, mod int) map[int]bool {
 		m[i*i%mod] = m[i*i%mod] || false
 	}
 	return m
+}
+
+// TestAdopt declares an API after its traffic was seen: history moves to the
+// operations of the specification, whatever it calls their arguments.
+func TestAdopt(t *testing.T) {
+	onEach(t, func(t *testing.T, o store.Options) {
+		s := openStore(t, o)
+		v := openInventory(t, s, inventory.Options{})
+		seq := publish(t, s, sallyport.SubjectSighting, sallyport.Event{Source: 1, Sightings: []sallyport.Sighting{sighting(1, "/users/{userId}", "/users/1", 200), sighting(2, "/users/{userId}", "/users/2", 200), sighting(3, "/other", "/other", 200)}})
+		count(t, v, seq)
+		old := sallyport.API{Name: "old", Owner: sallyport.Owner{Team: "t"}}
+		if err := v.Declare(t.Context(), old, []sallyport.Operation{{API: "old", Method: "GET", Template: "/users/{name}", Name: "getUser"}}); err != nil {
+			t.Fatal(err)
+		}
+		if d := detail(t, v, "old", "GET /users/{name}"); d.Requests != 2 || d.Tier != inventory.Matched || !d.Declared || d.Principals != 2 || len(d.Consumers) != 2 {
+			t.Errorf("%+v", d.Row)
+		}
+		a := api(t, v, "old")
+		if a.Shadow != 1 || a.Declared != 1 || a.Seen != 1 || !a.Configured {
+			t.Errorf("%+v", a)
+		}
+		if err := v.Keep(t.Context(), "shop"); err != nil {
+			t.Fatal(err)
+		}
+		if a := api(t, v, "old"); a.Configured || a.Owner.Team != "t" {
+			t.Errorf("after it left the configuration: %+v", a)
+		}
+	})
 }
 
 func TestWatchAndRetention(t *testing.T) {

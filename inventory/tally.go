@@ -200,7 +200,7 @@ func (t *tally) op(k key) *opTally {
 // exchange counts x for its API and, when a specification declares it, for its
 // operation; the other operations are counted by their sightings.
 func (t *tally) exchange(x *exchange) {
-	refused := x.Decision.refused()
+	refused := x.Decision.Refused()
 	r := record{at: micros(x.Time), micros: max(0, x.Duration.Microseconds()), status: x.Status, refused: refused, answered: answered(x.Status, x.Origin, refused),
 		tls: x.TLS, reqB: x.RequestBytes, respB: x.ResponseBytes, principal: x.Principal, newStatus: x.NewStatus}
 	name := clean(x.API)

@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -97,7 +98,7 @@ func (r *rates) add(t *tally) {
 		ring := r.api[name]
 		if ring == nil {
 			ring = &[64]struct{ second, count int64 }{}
-			r.api[name] = ring
+			r.api[strings.Clone(name)] = ring
 		}
 		for s, n := range a.seconds {
 			slot := &ring[uint64(s)%64]

@@ -1,62 +1,13 @@
 package inventory
 
-import (
-	"fmt"
-	"time"
+import "sallyport.dev"
 
-	"github.com/fxamacker/cbor/v2"
+// counted are the fields of an exchange that the catalogue counts; the headers,
+// which are most of it, are not read.
+var counted = sallyport.KeysOf(2, 3, 6, 7, 8, 9, 12, 14, 16, 17, 18, 23, 24, 25, 26, 27, 29, 30)
 
-	"sallyport.dev"
-)
+type exchange = sallyport.Exchange
 
-// event is sallyport.Event with only what is counted. Most of an exchange is
-// headers and decisions that the catalogue has no use for; not building them
-// halves the work of reading. The keys are those of the root's types, and a
-// test holds the two together.
-type event struct {
-	Exchanges []exchange           `cbor:"1,keyasint,omitempty"`
-	Sightings []sallyport.Sighting `cbor:"2,keyasint,omitempty"`
-	Source    uint64               `cbor:"3,keyasint,omitempty"`
-}
+type event struct{ sallyport.Event }
 
-type exchange struct {
-	Time          time.Time             `cbor:"2,keyasint"`
-	Duration      time.Duration         `cbor:"3,keyasint"`
-	API           string                `cbor:"6,keyasint"`
-	Template      string                `cbor:"7,keyasint,omitempty"`
-	Declared      bool                  `cbor:"8,keyasint,omitempty"`
-	Method        string                `cbor:"9,keyasint"`
-	Query         string                `cbor:"12,keyasint,omitempty"`
-	TLS           bool                  `cbor:"14,keyasint,omitempty"`
-	Principal     sallyport.Principal   `cbor:"16,keyasint,omitempty"`
-	Status        int                   `cbor:"17,keyasint"`
-	Origin        int                   `cbor:"18,keyasint,omitempty"`
-	RequestBytes  int64                 `cbor:"23,keyasint,omitempty"`
-	ResponseBytes int64                 `cbor:"24,keyasint,omitempty"`
-	Decision      decision              `cbor:"25,keyasint"`
-	Undocumented  []sallyport.Place     `cbor:"26,keyasint,omitempty"`
-	NewStatus     bool                  `cbor:"27,keyasint,omitempty"`
-	Classes       []sallyport.DataClass `cbor:"29,keyasint,omitempty"`
-	Shape         *sallyport.Shape      `cbor:"30,keyasint,omitempty"`
-}
-
-type decision struct {
-	Action sallyport.Action `cbor:"1,keyasint"`
-}
-
-func (d decision) refused() bool { return d.Action != sallyport.ActionAllow && d.Action != "" }
-
-var decoder = func() cbor.DecMode {
-	m, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxNestedLevels: 16}.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}()
-
-func (e *event) read(b []byte) error {
-	if err := decoder.Unmarshal(b, e); err != nil {
-		return fmt.Errorf("decode event: %w", err)
-	}
-	return nil
-}
+func (e *event) read(b []byte) error { return e.UnmarshalKeys(b, counted) }

@@ -540,6 +540,9 @@ func (w *writer) operations(t *tally) error {
 				c.undocumented++
 				w.change(k, "undocumented", sallyport.Place{In: p.in, Name: p.name}.String())
 			}
+			if !have {
+				p.name, p.in = strings.Clone(p.name), sallyport.In(strings.Clone(string(p.in))) // the strings of an exchange share its bytes
+			}
 			c.places[p] = known || n.undocumented
 			places = append(places, c.id, flag(p.response), string(p.in), p.name, flag(n.undocumented), n.format, n.count, n.types[0], n.types[1], n.types[2], n.types[3], n.types[4], n.types[5], n.types[6], n.first, n.last)
 		}
@@ -576,6 +579,7 @@ func (w *writer) operations(t *tally) error {
 				if len(c.classes) >= w.v.o.Places {
 					continue
 				}
+				d.Class, d.Place.Name, d.Place.In = strings.Clone(d.Class), strings.Clone(d.Place.Name), sallyport.In(strings.Clone(string(d.Place.In)))
 				c.classes[d] = struct{}{}
 				if !strings.Contains(" "+c.classText+" ", " "+d.Class+" ") {
 					c.classText = strings.TrimSpace(c.classText + " " + d.Class)
@@ -702,7 +706,7 @@ func (w *writer) api(name string) (*apiState, error) {
 	if s.latency, err = newLatency(latency); err != nil {
 		return nil, err
 	}
-	w.v.names[name] = s
+	w.v.names[strings.Clone(name)] = s
 	return s, nil
 }
 
@@ -761,7 +765,7 @@ func (w *writer) mergeAll(t *tally) error {
 				return fmt.Errorf("rename operation: %w", err)
 			}
 			delete(w.v.cache, m.old)
-			w.v.cache[m.new] = old
+			w.v.cache[key{strings.Clone(m.new.api), strings.Clone(m.new.method), strings.Clone(m.new.template)}] = old
 			w.change(m.new, "merged", m.old.template)
 			continue
 		}
@@ -799,7 +803,9 @@ func (w *writer) mergeRow(m merge, old, into *operation) error {
 	if err != nil {
 		return fmt.Errorf("encode sketch: %w", err)
 	}
-	into.tier = max(into.tier, old.tier)
+	if !into.declared {
+		into.tier = max(into.tier, old.tier)
+	}
 	w.weigh(m.new, into, false)
 	var set []string
 	for _, c := range strings.Split(countColumns+", errors", ", ") {
