@@ -82,6 +82,7 @@ type Recorder struct {
 	shards   []*shard
 	next     atomic.Uint32 // shard that takes the next exchange
 	flights  chan flight
+	buffers  chan []byte
 	name     string // of this recorder, in message ids
 
 	seed    maphash.Seed
@@ -137,7 +138,7 @@ func NewRecorder(o RecorderOptions) (*Recorder, error) {
 		return nil, err
 	}
 	r := &Recorder{
-		o: o, redactor: redactor, name: rand.Text(), flights: make(chan flight, o.InFlight-1),
+		o: o, redactor: redactor, name: rand.Text(), flights: make(chan flight, o.InFlight-1), buffers: make(chan []byte, 8),
 		seed: maphash.MakeSeed(), samples: make([]atomic.Uint32, sampleSlots),
 		dropped: map[string]*atomic.Uint64{}, closing: make(chan struct{}),
 	}
@@ -293,13 +294,14 @@ func (r *Recorder) empty(s *shard) bool {
 
 // publish sends exchanges as one event, or as several when they are too large.
 func (r *Recorder) publish(exchanges []sallyport.Exchange) {
-	data, err := sallyport.Event{Exchanges: exchanges}.MarshalBinary()
+	data, err := sallyport.Event{Exchanges: exchanges}.AppendBinary(r.buffer())
 	switch {
 	case err != nil:
 		r.o.Logger.Error("exchange cannot be encoded and is dropped", "error", err)
 		r.dropped[DroppedEncode].Add(uint64(len(exchanges)))
 		return
 	case len(data) > r.o.MaxEventSize && len(exchanges) > 1:
+		r.release(data)
 		half := len(exchanges) / 2
 		r.publish(exchanges[:half])
 		r.publish(exchanges[half:])
@@ -312,12 +314,34 @@ func (r *Recorder) publish(exchanges []sallyport.Exchange) {
 			why = DroppedDisk
 		}
 		r.dropped[why].Add(uint64(f.count))
+		r.release(data)
 		r.fail(err)
 		return
 	}
 	r.published.Add(uint64(f.count))
 	r.flying.Add(int64(f.count))
 	r.flights <- f // waits while too many are on their way: the queue then fills, and drops
+}
+
+// buffer gives a buffer for an event, one that was used before if there is one.
+func (r *Recorder) buffer() []byte {
+	select {
+	case b := <-r.buffers:
+		return b
+	default:
+		return make([]byte, 0, 1<<10*min(r.o.Batch, 128))
+	}
+}
+
+// release takes back a buffer that nobody reads any more.
+func (r *Recorder) release(b []byte) {
+	if cap(b) > r.o.MaxEventSize {
+		return
+	}
+	select {
+	case r.buffers <- b[:0]:
+	default:
+	}
 }
 
 // send publishes f; while the stream is away for a moment it tries again.
@@ -347,12 +371,13 @@ func (r *Recorder) land() {
 			}
 		}
 		r.flying.Add(-int64(f.count))
-		if err != nil {
+		if err != nil { // the stream may still be at work on the buffer
 			r.lost.Add(uint64(f.count))
 			r.fail(err)
 			continue
 		}
 		r.acked.Add(uint64(f.count))
+		r.release(f.data)
 		if r.failing.Load() != nil && r.failing.Swap(nil) != nil {
 			r.o.Logger.Info("recording works again")
 		}
