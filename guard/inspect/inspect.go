@@ -128,7 +128,7 @@ func (s *Scratch) Begin() { s.asked, s.read = 0, 0 }
 func (e *Engine) Check(v []byte, in sallyport.In, s *Scratch) Finding {
 	k := scan(v)
 	// Proof: names, numbers and codes spell nothing, unless they are base64.
-	if k&^plain == 0 && (len(v) == 0 || v[0] != '_') && (len(v) < 12 || !perhapsBase64(v) && !spelled(v)) {
+	if k&^plain == 0 && (len(v) == 0 || v[0] != '_') && (len(v) < 12 || !perhapsBase64(v) && !spelled(v) && !serial(v)) {
 		return Finding{}
 	}
 	if k&^(plain|bDot|bMild) == 0 && k&(bDot|bMild) != 0 && len(v) < 64 && v[0] != '_' && harmlessToken(v) {
@@ -228,6 +228,21 @@ func perhapsBase64(v []byte) bool {
 		n += 3
 	}
 	return n >= 9 && textual(head[:n])
+}
+
+// serial reports whether a token begins as serialised objects do.
+func serial(v []byte) bool {
+	switch v[0] {
+	case 'r', 'A', 'g':
+		for _, p := range [...]string{"rO0AB", "AAEAAAD", "gASV", "gAJj", "gANj"} {
+			if len(v) > len(p) && string(v[:len(p)]) == p {
+				return true
+			}
+		}
+	case 'a':
+		return len(v) > 8 && string(v[:8]) == "aced0005"
+	}
+	return false
 }
 
 // spelled reports whether a token writes dots or separators as "0x2e", "0x2f", "0x5c".
@@ -348,6 +363,8 @@ func suspicious(f family, k uint32, v []byte) bool {
 		return true
 	case f&fSQL != 0:
 		return true
+	case f&fLogic != 0 && k&bSpace != 0 && isDigit(v[0]):
+		return true
 	case f&fLogic != 0 && k&(plain|bSpace|bDot|bMild|bSemi|bQuote|bHigh) == k && apostrophes(v):
 	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0:
 		return true
@@ -454,7 +471,7 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 		v = v[:2*maxLook]
 	}
 	const quotes = bQuote | bDouble | bTick
-	if f&fSQL != 0 || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
+	if f&fSQL != 0 || f&fLogic != 0 && isDigit(v[0]) || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
 		j.sql(v)
 	}
 	if f&^(fSQL|fLogic|fScript|fCommand|fHandler) == 0 && k&(scripted|bPipe|bAmp|bSlash|bDollar|bPlus|bCtl|bStar) == 0 && (f&fCommand == 0 || v[0] != '"' && v[0] != '\'' && (k&(bSemi|bLine) == 0 || k&bSpace != 0 && !commanded(v)) && !begins(v)) &&

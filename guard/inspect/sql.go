@@ -581,6 +581,9 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			if logicNow && (quote != 0 || opener == tNumber || opener == tLogic || closes > 0) {
 				add(2, "sqli.condition")
 			}
+			if peek := l; logicNow && k == oNumber && opener == tNumber && quote == 0 && peek.next().kind == tEnd {
+				add(3, "sqli.condition")
+			}
 			settle(k)
 		case tVar:
 			if operand && last.kind != tStatement && last.kind != tFill {
