@@ -83,44 +83,57 @@ func (p *passage) forward() {
 	}
 	p.pool.earnRetry()
 	p.forwarded()
-	for {
-		t, err := p.pool.pick(p.tried)
-		if err != nil {
-			rule := "instance.none"
-			if errors.Is(err, errBusy) {
-				rule = "instance.busy"
-			}
-			p.refuse(guard.KindUnavailable, retrySoon, forwardReason(rule, err.Error()))
-			return
-		}
-		p.out.Instance = t.in.url
-		began := g.o.Now()
-		read := p.in.n
-		err = p.send(t.in.link)
-		p.out.Upstream = g.o.Now().Sub(began)
-		g.count.tries.Add(1)
-		if err == nil {
-			o := unknown
-			func() {
-				defer func() { t.done(o) }()
-				o = p.reply()
-			}()
-			return
-		}
-		o, k, reason, safe := p.judge(err, p.in.n != read)
-		t.done(o)
-		if k.Status == 0 { // the client went away
-			p.cut(reason)
-		}
-		p.tried = append(p.tried, t.in)
-		if safe && len(p.tried) <= p.pool.health.Load().Retries && p.pool.mayRetry() {
-			p.out.Retries++
-			g.count.retries.Add(1)
-			continue
-		}
-		p.refuse(k, nil, reason)
-		return
+	for p.try() {
 	}
+}
+
+// try asks one instance and answers with what it answers. It reports whether
+// another is to be tried.
+func (p *passage) try() (again bool) {
+	g := p.g
+	t, err := p.pool.pick(p.tried)
+	if err != nil {
+		rule := "instance.none"
+		if errors.Is(err, errBusy) {
+			rule = "instance.busy"
+		}
+		p.refuse(guard.KindUnavailable, retrySoon, forwardReason(rule, err.Error()))
+		return false
+	}
+	o := unknown
+	defer func() { t.done(o) }() // also when something panics
+	p.out.Instance = t.in.url
+	began, read := g.o.Now(), p.read()
+	err = p.send(t.in.link)
+	p.out.Upstream = g.o.Now().Sub(began)
+	g.count.tries.Add(1)
+	if err == nil {
+		o = p.reply()
+		return false
+	}
+	var k guard.Kind
+	var reason *sallyport.Reason
+	var safe bool
+	o, k, reason, safe = p.judge(err, p.read() != read)
+	if k.Status == 0 { // the client went away
+		p.cut(reason)
+	}
+	p.tried = append(p.tried, t.in)
+	if safe && len(p.tried) <= p.pool.health.Load().Retries && p.pool.mayRetry() {
+		p.out.Retries++
+		g.count.retries.Add(1)
+		return true
+	}
+	p.refuse(k, nil, reason)
+	return false
+}
+
+// read is how much of the request's body has been read.
+func (p *passage) read() int64 {
+	if p.in == nil {
+		return 0
+	}
+	return p.in.n.Load()
 }
 
 // cut ends an exchange whose client can't be answered any more.
@@ -138,14 +151,16 @@ func forwardReason(rule, detail string) *sallyport.Reason {
 // judge says what a failed try means: for the instance, for the client, and
 // whether another try is safe. A zero kind: the client is gone.
 func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reason *sallyport.Reason, safe bool) {
-	if p.in.err != nil {
-		k, reason = p.bodyTrouble(p.in.err)
-		return unknown, k, reason, false
+	if p.in != nil {
+		if err := p.in.err.Load(); err != nil {
+			k, reason = p.bodyTrouble(*err)
+			return unknown, k, reason, false
+		}
 	}
 	if p.r.Context().Err() != nil && !errors.Is(context.Cause(p.r.Context()), context.DeadlineExceeded) {
 		return unknown, guard.Kind{}, &sallyport.Reason{Stage: sallyport.StageForward, Rule: "client.gone", Mode: sallyport.Observe}, false
 	}
-	inHand := p.in.over == nil || p.held
+	inHand := p.in == nil || p.held
 	idempotent := false
 	switch p.r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -188,11 +203,11 @@ func (p *passage) send(l *link) error {
 		Header: p.requestHeader(), Extra: p.fields[:], Upgrade: p.upgrade,
 	}
 	switch {
-	case p.in.over == nil:
+	case p.in == nil:
 	case p.held:
 		q.Body = p.body.b
 	default:
-		q.Stream, q.Length = p.stream(), p.r.ContentLength
+		q.Stream, q.Length = p.stream(p.body.b), p.r.ContentLength
 	}
 	if p.r.ProtoAtLeast(1, 1) {
 		q.On1xx = p.on1xx
@@ -205,11 +220,11 @@ func (p *passage) send(l *link) error {
 }
 
 // stream is what is held of the request's body and what is still to come.
-func (p *passage) stream() io.Reader {
-	if len(p.body.b) == 0 {
-		return &p.in
+func (p *passage) stream(begin []byte) io.Reader {
+	if len(begin) == 0 {
+		return p.in
 	}
-	return io.MultiReader(&held{b: p.body.b}, &p.in)
+	return io.MultiReader(&held{b: begin}, p.in)
 }
 
 type held struct{ b []byte }
@@ -237,7 +252,8 @@ func (p *passage) interim(status int, h http.Header) {
 	delete(out, "Link")
 }
 
-// sendStandard asks over net/http's HTTP/2 transport.
+// sendStandard asks over net/http's HTTP/2 transport, which may go on reading
+// a body after it has answered: it gets nothing that is used again.
 func (p *passage) sendStandard(l *link, host string) error {
 	a := &p.up
 	ctx, cancel := context.WithCancel(p.r.Context())
@@ -245,11 +261,11 @@ func (p *passage) sendStandard(l *link, host string) error {
 	u.Scheme, u.Host = l.scheme(), l.host
 	q := &http.Request{Method: p.r.Method, URL: &u, Host: host, Header: p.standardHeader(), Proto: "HTTP/2.0", ProtoMajor: 2}
 	switch {
-	case p.in.over == nil:
+	case p.in == nil:
 	case p.held:
-		q.Body, q.ContentLength = io.NopCloser(&held{b: p.body.b}), int64(len(p.body.b))
+		q.Body, q.ContentLength = io.NopCloser(&held{b: slices.Clone(p.body.b)}), int64(len(p.body.b))
 	default:
-		q.Body, q.ContentLength = io.NopCloser(p.stream()), p.r.ContentLength
+		q.Body, q.ContentLength = io.NopCloser(p.stream(slices.Clone(p.body.b))), p.r.ContentLength
 	}
 	a.idle = nil
 	if !p.grpc {
@@ -337,7 +353,7 @@ func (p *passage) standardHeader() http.Header {
 	h := make(http.Header, len(p.r.Header)+4)
 	for name, values := range p.r.Header {
 		if p.g.strip.verdict(name) == pass {
-			h[name] = values
+			h[name] = slices.Clone(values)
 		}
 	}
 	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
@@ -357,7 +373,7 @@ func (p *passage) standardHeader() http.Header {
 func (p *passage) reply() outcome {
 	a, g := &p.up, p.g
 	defer a.close()
-	if p.rc != nil && p.in.over != nil && !p.in.eof && !p.grpc {
+	if p.rc != nil && p.in != nil && !p.in.eof.Load() && !p.grpc {
 		p.rc.SetReadDeadline(time.Time{}) // answered before all was read
 	}
 	p.out.Origin = a.status

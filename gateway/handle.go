@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport.dev"
@@ -37,10 +38,10 @@ type passage struct {
 	header   http.Header // request headers for the upstream, when not the client's own
 	tried    []*instance
 	up       ask
-	in       inbound // the request's body
-	body     buffer  // of it, what is held
-	answer   buffer  // of the answer's body, what is held
-	sample   buffer  // of the answer's body, what has passed
+	in       *inbound // the request's body; nil when there is none
+	body     buffer   // of it, what is held
+	answer   buffer   // of the answer's body, what is held
+	sample   buffer   // of the answer's body, what has passed
 	out      guard.Outcome
 	held     bool  // body is all of it
 	reserved int64 // of Gateway.buffered
@@ -320,9 +321,8 @@ func (p *passage) finish() {
 		return
 	}
 	p.ended = true
-	p.out.RequestBytes = p.in.n + int64(len(p.body.b))
-	if p.in.over != nil { // the held part was read through p.in too
-		p.out.RequestBytes = p.in.n
+	if p.in != nil {
+		p.out.RequestBytes = p.in.n.Load()
 	}
 	x := p.ses.End(p.out, p.g.o.Now())
 	p.ses = nil
@@ -393,71 +393,81 @@ func (p *passage) grow(b *buffer, n int64) error {
 	return nil
 }
 
-// inbound is the request's body as it is read: bounded, counted and timed.
+// inbound is the request's body as it is read: bounded, counted and timed. It
+// may outlive its passage in a transport's goroutine, and so is its own.
 type inbound struct {
-	over io.Reader // the client's body; nil when there is none
-	p    *passage
-	n    int64
-	err  error // why it could not be read to its end, other than io.EOF
-	eof  bool
+	body io.Reader // the client's
+	rc   *http.ResponseController
+	idle time.Duration
+	max  int64
+
+	n   atomic.Int64
+	eof atomic.Bool
+	err atomic.Pointer[error] // why it could not be read to its end
 }
 
 var errTooLarge = errors.New("request body is longer than the bound")
 
 func (in *inbound) Read(b []byte) (int, error) {
-	if in.err != nil {
-		return 0, in.err
+	if err := in.err.Load(); err != nil {
+		return 0, *err
 	}
-	if in.eof {
+	if in.eof.Load() {
 		return 0, io.EOF
 	}
-	if in.p.rc != nil {
-		idle := in.p.g.o.Bounds.BodyIdle
-		if in.p.grpc { // a conversation, in which the client may be silent
-			idle = in.p.g.o.Bounds.StreamIdle
-		}
-		in.p.rc.SetReadDeadline(time.Now().Add(idle))
+	if in.rc != nil {
+		in.rc.SetReadDeadline(time.Now().Add(in.idle))
 	}
-	n, err := in.over.Read(b)
-	if err != nil && in.p.rc != nil {
-		in.p.rc.SetReadDeadline(time.Time{}) // it holds for the body only
+	n, err := in.body.Read(b)
+	if err != nil && in.rc != nil {
+		in.rc.SetReadDeadline(time.Time{}) // it holds for the body only
 	}
-	in.n += int64(n)
+	if in.n.Add(int64(n)) > in.max {
+		err = errTooLarge
+	}
 	switch {
 	case err == io.EOF:
-		in.eof = true
+		in.eof.Store(true)
 	case err != nil:
-		in.err = err
-	case in.n > in.p.g.o.Bounds.Body:
-		in.err = errTooLarge
-		return n, in.err
+		in.err.Store(&err)
 	}
 	return n, err
+}
+
+// inboundOf is the body of the request, nil when there is none.
+func (p *passage) inboundOf() *inbound {
+	r, b := p.r, &p.g.o.Bounds
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	in := &inbound{body: r.Body, rc: p.rc, idle: b.BodyIdle, max: b.Body}
+	if p.grpc { // a conversation, in which the client may be silent
+		in.idle = b.StreamIdle
+	}
+	return in
 }
 
 // receive reads as much of the request's body as the step wants and hands it
 // to the guard. A zero kind means: go on, unless the guard has refused.
 func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 	r := p.r
-	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		p.in.over, p.in.p = r.Body, p
-	}
+	p.in = p.inboundOf()
 	if step.Body == guard.BodyNone || step.Body == guard.BodyStream {
 		// A short body that is all there is sent in one write, and can be sent again.
-		if p.in.over != nil && r.ContentLength > 0 && r.ContentLength <= 16<<10 && !p.grpc {
-			if _, err := p.fill(&p.body, &p.in, r.ContentLength, r.ContentLength); err != nil {
+		if p.in != nil && r.ContentLength > 0 && r.ContentLength <= 16<<10 && !p.grpc {
+			if _, err := p.fill(&p.body, p.in, r.ContentLength, r.ContentLength); err != nil {
 				return p.bodyTrouble(err)
 			}
 			p.held = true
 		}
 		return guard.Kind{}, nil
 	}
-	if p.in.over != nil {
+	if p.in != nil {
 		limit := step.BodyLimit
 		if step.Body == guard.BodySample {
 			limit--
 		}
-		ended, err := p.fill(&p.body, &p.in, limit, r.ContentLength)
+		ended, err := p.fill(&p.body, p.in, limit, r.ContentLength)
 		if err != nil {
 			return p.bodyTrouble(err)
 		}

@@ -114,6 +114,7 @@ var (
 	descHandshake = prometheus.NewDesc("sallyport_tls_handshakes_failed_total", "TLS handshakes that failed.", nil, nil)
 	descBytes     = prometheus.NewDesc("sallyport_body_bytes_total", "Bytes of bodies passed.", []string{"direction"}, nil)
 	descBuffered  = prometheus.NewDesc("sallyport_body_bytes_held", "Bytes of bodies held in memory.", nil, nil)
+	descAnswered  = prometheus.NewDesc("sallyport_instance_requests_total", "Requests by instance: answered, or failed.", []string{"api", "instance", "outcome"}, nil)
 	descInstances = prometheus.NewDesc("sallyport_instances", "Instances by API and admission.", []string{"api", "admission"}, nil)
 )
 
@@ -126,7 +127,7 @@ func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Coll
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRequests, descRefused, descDuration, descTries, descRetries, descInFlight, descConns, descOpened, descRejected, descHandshake,
-		descBytes, descBuffered, descInstances,
+		descBytes, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
 	}
@@ -160,6 +161,12 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	for api, states := range m.Instances {
 		for state, n := range states {
 			level(descInstances, int64(n), api, string(state))
+		}
+	}
+	for _, p := range *g.pools.Load() {
+		for _, in := range *p.list.Load() {
+			counter(descAnswered, in.served.Load(), p.name, in.url, "answered")
+			counter(descAnswered, in.failed.Load(), p.name, in.url, "failed")
 		}
 	}
 	buckets, sum := map[float64]uint64{}, uint64(0)

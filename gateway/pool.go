@@ -617,7 +617,7 @@ func (in *instance) set(a sallyport.Admission, reason string) {
 	in.open.Store(a == sallyport.Admitted)
 }
 
-func (in *instance) describe(now int64) sallyport.Instance {
+func (in *instance) describe() sallyport.Instance {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return sallyport.Instance{
@@ -670,10 +670,9 @@ func (g *Gateway) admission(in sallyport.Instance, a sallyport.Admission, reason
 // in its state.
 func (g *Gateway) Instances() []sallyport.Instance {
 	var all []sallyport.Instance
-	now := g.o.Now().UnixNano()
 	for _, p := range *g.pools.Load() {
 		for _, in := range *p.list.Load() {
-			all = append(all, in.describe(now))
+			all = append(all, in.describe())
 		}
 	}
 	slices.SortFunc(all, func(a, b sallyport.Instance) int {

@@ -556,11 +556,3 @@ type handoffAddr struct{}
 
 func (handoffAddr) Network() string { return "tcp" }
 func (handoffAddr) String() string  { return "handoff" }
-
-// AltSvc is what tells clients of HTTP/3 (RFC 7838), "" without it.
-func (g *Gateway) AltSvc() string {
-	if v := g.altSvc.Load(); v != nil {
-		return (*v)[0]
-	}
-	return ""
-}
