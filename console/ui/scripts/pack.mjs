@@ -2,15 +2,26 @@
 // writes dist/SOURCES: the hash of every source the build was made from, by
 // which a Go test tells whether dist belongs to the sources beside it.
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 const files = (dir) =>
   readdirSync(dir, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? files(join(dir, e.name)) : [join(dir, e.name)]));
 
+// What is in the bundle keeps its licence.
+const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+const notices = Object.entries(lock.packages)
+  .filter(([path, p]) => path.startsWith('node_modules/') && !p.dev && !p.optional && !path.includes('/@types/') && existsSync(path))
+  .sort(([a], [b]) => (a < b ? -1 : 1))
+  .map(([path, p]) => {
+    const text = readdirSync(path).find((f) => /^licen[cs]e/i.test(f));
+    return `${path.slice('node_modules/'.length)} ${p.version} (${p.license})\n\n${text ? readFileSync(join(path, text), 'utf8').trim() : ''}\n`;
+  });
+writeFileSync('dist/licenses.txt', notices.join('\n' + '-'.repeat(78) + '\n\n'));
+
 for (const file of files('dist')) {
-  if (!/\.(js|css|svg)$/.test(file)) continue;
+  if (!/\.(js|css|svg|txt)$/.test(file)) continue;
   const plain = readFileSync(file);
   const br = brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length } });
   writeFileSync(file + '.br', br);

@@ -20,7 +20,7 @@ export function DecisionPage() {
     <>
       <PageHead
         crumbs={<><Link to="/decisions">Decisions</Link> <span aria-hidden>/</span> <span className="mono wrap-any">{id}</span></>}
-        title={q.data ? <span className="row"><ActionBadge act={actOf(q.data.decision)} /> <span><Method name={q.data.decision.method} /> <span className="mono">{q.data.decision.template || q.data.decision.path}</span></span></span> : 'Decision'}
+        title={q.data ? <span className="row"><ActionBadge act={actOf(q.data.decision)} /> <span>{q.data.decision.method ? <><Method name={q.data.decision.method} /> <span className="mono">{q.data.decision.template || q.data.decision.path}</span></> : 'a request that could not be read'}</span></span> : 'Decision'}
         sub={q.data && <Sentence d={q.data} />}
       >
         <CopyButton value={window.location.href}>
@@ -113,7 +113,7 @@ function Body({ d }: { d: Detail }) {
             rows={[
               ['Request id', <span key="i" className="mono">{x.id}</span>],
               ['Time', <Time key="t" iso={x.time} full millis />],
-              ['Target', <span key="p" className="mono">{x.method} {x.path}{x.query ? '?' + x.query : ''}</span>],
+              ['Target', x.method ? <span key="p" className="mono">{x.method} {x.path}{x.query ? '?' + x.query : ''}</span> : 'could not be read'],
               ['Host', <span key="h" className="mono">{x.host}</span>],
               ['API', x.api ? <Link key="a" to="/inventory" search={{ api: x.api }}>{x.api}</Link> : 'none matched'],
               ['Operation', x.template ? <span key="o"><Link className="mono" to="/inventory/operation" search={{ ...(x.api ? { api: x.api } : {}), method: x.method, template: x.template }}>{x.method} {x.template}</Link>{!x.declared && <span className="badge flagged" style={{ marginLeft: 6 }}>undeclared</span>}</span> : <span key="o" className="sub">not named</span>],

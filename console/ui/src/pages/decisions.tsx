@@ -209,7 +209,13 @@ function RequestLine({ d }: { d: Decision }) {
   return (
     <div className="request-line">
       <Link className="row-link cut" to="/decisions/$id" params={{ id: d.id }} title={target}>
-        <Method name={d.method} /> <span className="mono">{target}</span>
+        {d.method || target ? (
+          <>
+            <Method name={d.method} /> <span className="mono">{target}</span>
+          </>
+        ) : (
+          <span className="sub">request that could not be read</span>
+        )}
       </Link>
       <div className="only-phone small">
         <Status code={d.status} /> <Why d={d} />

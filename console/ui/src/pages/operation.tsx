@@ -2,7 +2,7 @@ import { Fragment } from 'react';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { IconGhost2 } from '@tabler/icons-react';
-import { ask, client, type Schemas } from '../api/client';
+import { ask, client, Problem, type Schemas } from '../api/client';
 import { DataTable } from '../components/table';
 import { Empty, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel, Status, Tier, Time } from '../components/parts';
 import { bytes, exact, milliseconds, share, stamp } from '../lib/format';
@@ -35,7 +35,16 @@ export function OperationPage() {
         <LiveMark state={state} />
         <Link to="/decisions" search={{ view: 'history', operation: `${method} ${template}`, ...(api ? { api } : {}) }}>Its decisions</Link>
       </PageHead>
-      {q.data ? <Body d={q.data} /> : q.isError ? <Failure error={q.error} retry={() => void q.refetch()} /> : <div className="panel"><Loading lines={10} /></div>}
+      {q.data ? (
+        <Body d={q.data} />
+      ) : q.error instanceof Problem && q.error.status === 404 ? (
+        <div className="panel">
+          <Empty title="This operation is not known">
+            <p>It may have been folded into a wider path, or was not seen for so long that it went.</p>
+            <Link to="/inventory" search={api ? { api } : { unmatched: 'yes' }}>All operations of {api || 'no API'}</Link>
+          </Empty>
+        </div>
+      ) : q.isError ? <Failure error={q.error} retry={() => void q.refetch()} /> : <div className="panel"><Loading lines={10} /></div>}
     </>
   );
 }

@@ -378,6 +378,7 @@ function About() {
             ['Started', <Time key="s" iso={q.data.started} full />],
             ['Its clock', <Time key="n" iso={q.data.now} full />],
             ['Management API', <a key="a" href="/api/openapi.json">OpenAPI 3.1 document</a>],
+            ['Licences', <a key="l" href="/licenses.txt">of what these pages are built with</a>],
           ]}
         />
       </Panel>
