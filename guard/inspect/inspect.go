@@ -365,8 +365,8 @@ func suspicious(f family, k uint32, v []byte) bool {
 		return true
 	case f&fLogic != 0 && k&bSpace != 0 && isDigit(v[0]):
 		return true
-	case f&fLogic != 0 && k&(plain|bSpace|bDot|bMild|bSemi|bQuote|bHigh) == k && apostrophes(v):
-	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0:
+	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0 &&
+		!(k&^(plain|bSpace|bDot|bMild|bSemi|bQuote|bHigh) == 0 && apostrophes(v)):
 		return true
 	case f&fScheme != 0, f&fHandler != 0 && k&bEqual != 0, f&fScript != 0 && k&scripted != 0:
 		return true

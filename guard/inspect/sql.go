@@ -66,7 +66,7 @@ var sqlWords = func() map[string]sqlWord {
 			"xp_cmdshell", "xp_dirtree", "xp_fileexist", "xp_regread", "sp_executesql", "sp_oacreate", "sp_password", "sp_configure", "pg_read_file", "pg_ls_dir", "lo_import", "lo_export", "dblink", "dblink_connect", "copy_from", "make_set", "elt", "analyse", "sys_eval", "sys_exec", "sys_context",
 			"name_const", "exp_", "gtid_subset", "gtid_subtract", "st_latfromgeohash", "polygon", "multipoint", "geometrycollection", "linestring", "crypt_key", "regexp_substring", "domain.sleep", "loadfile", "load_data", "found_rows", "row_count", "json_keys", "xmltable", "query_to_xml", "database_to_xml", "current_setting", "has_dbaccess", "is_srvrolemember", "is_member", "fn_xe_file_target_read_file", "fn_get_audit_file", "fn_trace_gettable"},
 		callUseful: {"char", "chr", "nchar", "ascii", "ord", "substr", "substring", "mid", "left", "right", "concat", "concat_ws", "group_concat", "string_agg", "listagg", "stragg", "count", "sum", "min", "max", "avg", "if", "iif", "ifnull", "nullif", "isnull", "nvl", "coalesce", "decode", "encode", "hex", "unhex", "md5", "sha1", "sha2", "password", "user", "database", "schema", "version", "db_name", "host_name",
-			"system_user", "user_name", "object_id", "col_name", "cast", "convert", "row", "length", "len", "char_length", "upper", "lower", "ucase", "lcase", "reverse", "repeat", "replicate", "floor", "rand", "round", "abs", "exp", "pow", "log", "like", "strcmp", "instr", "locate", "position", "replace", "insert", "lpad", "rpad", "trim", "bin", "oct", "conv", "to_char", "to_number", "to_base64", "from_base64", "unicode", "stuff", "quotename", "case", "exists", "regexp_like", "date_format", "now", "getdate", "sysdate", "current_user", "connection_id", "last_insert_id", "json_extract", "json_object", "aes_decrypt", "compress", "in", "values", "find_in_set", "greatest", "least", "sqlite_version", "typeof", "quote", "inet_ntoa", "uuid", "bit_length", "octet_length", "initcap", "translate", "month", "year", "day", "date_add", "datediff", "serverproperty", "suser_name", "permissions", "sign", "sqrt", "mod", "any", "all", "some"},
+			"system_user", "user_name", "object_id", "col_name", "cast", "convert", "row", "length", "len", "char_length", "upper", "lower", "ucase", "lcase", "reverse", "repeat", "replicate", "floor", "rand", "round", "abs", "exp", "pow", "log", "like", "strcmp", "instr", "locate", "position", "replace", "insert", "lpad", "rpad", "trim", "bin", "oct", "conv", "to_char", "to_number", "to_base64", "tablebase64", "unicode", "stuff", "quotename", "case", "exists", "regexp_like", "date_format", "now", "getdate", "sysdate", "current_user", "connection_id", "last_insert_id", "json_extract", "json_object", "aes_decrypt", "compress", "in", "values", "find_in_set", "greatest", "least", "sqlite_version", "typeof", "quote", "inet_ntoa", "uuid", "bit_length", "octet_length", "initcap", "translate", "month", "year", "day", "date_add", "datediff", "serverproperty", "suser_name", "permissions", "sign", "sqrt", "mod", "any", "all", "some"},
 	} {
 		for _, w := range words {
 			e := m[w]
@@ -396,7 +396,6 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		closes    int
 		depth     int
 		logic     int
-		words     int // operands that are bare words
 		broke     bool
 		parts     int // signs of structure
 		clause    bool
@@ -407,7 +406,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		ended     bool
 		compared  bool
 		logicNow  bool
-		from_     bool
+		table     bool // names of tables stand here, which may have an alias
 		opener    sqlKind
 		started   int
 		arith     bool
@@ -744,7 +743,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 			operand = true
 			alias = true
 			lastKind = oWord
-			from_ = true
+			table = true
 			started++
 		case tClause:
 			switch t.word {
@@ -785,7 +784,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 					break
 				}
 				operand = false
-				from_ = true
+				table = true
 				alias = false
 			}
 			comparing = false
@@ -847,8 +846,7 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 				alias = false
 				break
 			}
-			words++
-			if from_ {
+			if table {
 				alias = true
 			}
 			settle(oWord)
@@ -866,7 +864,6 @@ func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule strin
 		}
 		last = t
 	}
-	_ = words
 	if broke && statement == "select" && quote == 0 && score < 5 {
 		// A query whose list was not understood, but which asks a system's catalog.
 		for n, from := 0, false; n < 80; n++ {
