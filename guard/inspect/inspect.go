@@ -373,7 +373,7 @@ func suspicious(f family, k uint32, v []byte) bool {
 	case f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus) != 0, f&fCommand != 0 && k&(bSemi|bLine) != 0 && (k&bSpace == 0 || commanded(v)), f&fCommand != 0 && k&bSpace != 0 && k&(bDash|bDot|bStar) != 0 && begins(v):
 		return true
 	}
-	return k&quotes != 0 && k&(bEqual|bHash|bSemi|bOpen|bPipe|bAmp) != 0
+	return k&quotes != 0 && k&(bEqual|bHash|bSemi|bOpen|bPipe|bAmp) != 0 && !(k&(bDouble|bTick) == 0 && apostrophes(v))
 }
 
 // examine reads the value in every form that an upstream may give it.
