@@ -224,6 +224,9 @@ func numbers(b []byte, i int, given topic) (Match, bool) {
 		}
 	}
 	if plus {
+		if r.g == 2 && r.groups[1].sep == '.' {
+			return Match{}, false // a signed decimal fraction
+		}
 		for to := r.g - 1; to >= 0; to-- {
 			if d := r.span(0, to); len(d) >= 8 && len(d) <= 15 && d[0] != '0' {
 				if end := r.groups[to].end; single || r.groups[0].end-r.groups[0].start <= 4 {

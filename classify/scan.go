@@ -207,6 +207,9 @@ func email(b []byte, i, floor int) (start, end int, ok bool) {
 		}
 	}
 	// app@2.png and the like are file names.
+	if host := b[i+1 : end]; bytes.EqualFold(host, []byte("openssh.com")) || bytes.EqualFold(host, []byte("libssh.org")) {
+		return 0, 0, false // chacha20-poly1305@openssh.com is an algorithm
+	}
 	for _, kind := range [...]string{"png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "map", "json"} {
 		if last := b[dot+1 : end]; len(last) == len(kind) && bytes.EqualFold(last, []byte(kind)) {
 			return 0, 0, false

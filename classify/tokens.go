@@ -207,6 +207,9 @@ func token(b []byte, i, j int, seen byte, about topic) (Match, bool) {
 			e++
 		}
 		w := b[i:e]
+		if before := b[max(0, i-24):i]; bytes.Contains(before, []byte("ssh-")) || bytes.Contains(before, []byte("ecdsa-sha2")) {
+			return Match{}, false // a public key
+		}
 		if len(w) < 24 || hexOnly(w) && len(w) < 32 || entropy(w) < 3.5-b2f(hexOnly(w))*0.5 {
 			return Match{}, false
 		}

@@ -582,6 +582,12 @@ func TestBounds(t *testing.T) {
 		many.Exchanges = append(many.Exchanges, exchange(n+1, func(x *sallyport.Exchange) {
 			x.API, x.Method, x.Template, x.Status, x.Query, x.Time = "hostile\x00", "G\x00T", "/\xff", -7, "\xff=%zz&&=&\x00", time.Time{}
 		}))
+		for _, subject := range []string{"twin\x00", "twin\x01"} { // the same once cleaned
+			n++
+			many.Exchanges = append(many.Exchanges, exchange(n, func(x *sallyport.Exchange) {
+				x.API, x.Template, x.Principal = "twins", "/t", sallyport.Principal{Kind: "key", Subject: subject}
+			}))
+		}
 		publish(t, s, sallyport.SubjectSighting, e)
 		seq := publish(t, s, sallyport.SubjectExchange, many)
 		if _, err := s.Stream().Publish(t.Context(), sallyport.SubjectExchange, "", []byte("not an event")); err != nil {
@@ -591,6 +597,9 @@ func TestBounds(t *testing.T) {
 		a := api(t, v, "old")
 		if a.Probed != 20 || a.Shadow != 10 {
 			t.Errorf("%d probed and %d shadow operations, want the bounds 20 and 10", a.Probed, a.Shadow)
+		}
+		if d := detail(t, v, "twins", "GET /t"); len(d.Consumers) != 1 || d.Consumers[0].Count != 2 {
+			t.Errorf("twins %+v", d.Consumers)
 		}
 		d := detail(t, v, "shop", "GET /items/{id}")
 		if len(d.Consumers) != 5 || len(d.Places) != 30 || len(d.Statuses) > 100 || d.Requests != 300 {

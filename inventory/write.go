@@ -558,6 +558,7 @@ func (w *writer) operations(t *tally) error {
 			c.statuses[code] = known || n.undocumented
 			statuses = append(statuses, c.id, code, flag(n.undocumented), n.count, n.first, n.last)
 		}
+		users := map[string]*span{} // by the text that is stored: two principals may look the same once cleaned
 		for p, n := range o.consumers {
 			who := clean(p.String())
 			if n.answered { // who was only turned away corroborates nothing
@@ -572,6 +573,13 @@ func (w *writer) operations(t *tally) error {
 				}
 				c.consumers[who] = struct{}{}
 			}
+			if u := users[who]; u != nil {
+				u.join(n.span)
+			} else {
+				users[who] = &n.span
+			}
+		}
+		for who, n := range users {
 			consumers = append(consumers, c.id, who, n.count, n.first, n.last)
 		}
 		for d, n := range o.classes {
