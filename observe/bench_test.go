@@ -42,8 +42,10 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.ReportAllocs()
 	size := 0
+	var data []byte
 	for b.Loop() {
-		data, err := sallyport.Event{Exchanges: batch}.MarshalBinary()
+		var err error
+		data, err = sallyport.Event{Exchanges: batch}.AppendBinary(data[:0])
 		if err != nil {
 			b.Fatal(err)
 		}
