@@ -65,6 +65,7 @@ type Inventory struct {
 	at     time.Time // and its time
 	commit time.Time // when the last commit began
 	took   time.Duration
+	failed int // times in a row
 
 	watch  watchers
 	rates  rates

@@ -611,6 +611,27 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestOneBadEvent breaks the counting of one event for good: the others are
+// counted all the same.
+func TestOneBadEvent(t *testing.T) {
+	onEach(t, func(t *testing.T, o store.Options) {
+		s := openStore(t, o)
+		v := openInventory(t, s, inventory.Options{})
+		if _, err := s.DB().ExecContext(t.Context(), "DROP TABLE inventory_hour"); err != nil {
+			t.Fatal(err)
+		}
+		bad := exchange(1, nil) // needs the table
+		good := exchange(2, func(x *sallyport.Exchange) { x.Declared, x.Template = false, "" })
+		publish(t, s, sallyport.SubjectExchange, sallyport.Event{Exchanges: []sallyport.Exchange{good}})
+		publish(t, s, sallyport.SubjectExchange, sallyport.Event{Exchanges: []sallyport.Exchange{bad}})
+		seq := publish(t, s, sallyport.SubjectExchange, sallyport.Event{Exchanges: []sallyport.Exchange{good, good}})
+		count(t, v, seq)
+		if a := api(t, v, "shop"); a.Requests != 3 {
+			t.Errorf("%d requests counted, want the 3 good ones", a.Requests)
+		}
+	})
+}
+
 func TestPages(t *testing.T) {
 	onEach(t, func(t *testing.T, o store.Options) {
 		s := openStore(t, o)

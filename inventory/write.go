@@ -128,8 +128,16 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 	t, changes, err := v.apply(ctx, messages, events)
 	if err != nil {
 		v.forget()
-		return err
+		if v.failed++; v.failed < patience || ctx.Err() != nil {
+			return err
+		}
+		if err := v.singly(ctx, messages, events); err != nil {
+			return err
+		}
+		v.failed = 0
+		return nil
 	}
+	v.failed = 0
 	last := messages[len(messages)-1]
 	v.place, v.at = last.Seq, last.Time
 	v.commit, v.took = begin, time.Since(begin)
@@ -145,6 +153,44 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 	if len(v.cache) > maxCache {
 		v.cache = map[key]*operation{}
 	}
+	return nil
+}
+
+// patience is how often a batch is tried before its events are tried one by one.
+const patience = 5
+
+// singly counts the events of a batch that keeps failing one by one, and passes
+// over those that fail alone, loudly: one bad event must not stop the
+// catalogue for good. Where even the place cannot be moved it is the database
+// that is at fault, and everything is tried again.
+func (v *Inventory) singly(ctx context.Context, messages []store.Message, events []event) error {
+	for i := range messages {
+		t, changes, err := v.apply(ctx, messages[i:i+1], events[i:i+1])
+		if err == nil {
+			if t != nil {
+				v.stats.counted.Add(t.counted)
+				v.rates.add(t)
+				v.notify(t, changes)
+			}
+			continue
+		}
+		v.forget()
+		tx, begun := v.store.DB().BeginTx(ctx, nil)
+		if begun != nil {
+			return fmt.Errorf("begin: %w", begun)
+		}
+		_, moved := v.cursor.Take(ctx, tx, messages[i:i+1])
+		if moved == nil {
+			moved = tx.Commit()
+		}
+		if moved != nil {
+			_ = tx.Rollback()
+			return err
+		}
+		v.o.Logger.Error("event cannot be counted, passed over", "sequence", messages[i].Seq, "exchanges", len(events[i].Exchanges), "sightings", len(events[i].Sightings), "err", err)
+	}
+	v.stats.sequence.Store(messages[len(messages)-1].Seq)
+	v.stats.commits.Add(1)
 	return nil
 }
 
