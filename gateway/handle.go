@@ -232,6 +232,14 @@ func (p *passage) checkHead(strict bool) (guard.Kind, string) {
 		if len(p.target) > b.Target {
 			return guard.KindTargetTooLong, "target.length"
 		}
+		if h := r.Header["Host"]; len(h) > 1 || len(h) == 1 && h[0] != r.Host { // :authority says something else
+			return guard.KindBadRequest, "framing.host"
+		}
+		for _, name := range single {
+			if len(r.Header[name]) > 1 {
+				return guard.KindBadRequest, "header.duplicate"
+			}
+		}
 		lines, size := 0, len(r.Method)+len(p.target)+len(r.Host)
 		for name, values := range r.Header {
 			for _, v := range values {
@@ -260,6 +268,10 @@ func (p *passage) checkHead(strict bool) (guard.Kind, string) {
 	}
 	return guard.Kind{}, ""
 }
+
+// single are headers of which a request has one at most, or two readings
+// (RFC 9110 section 5.3); the strict front knows that by itself.
+var single = []string{"Authorization", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Origin", "X-Forwarded-Proto", "X-Forwarded-Host"}
 
 // turnAway refuses a request before a guard was asked.
 func (p *passage) turnAway(now time.Time, k guard.Kind, rule string, extra [][2]string) {
@@ -429,10 +441,12 @@ func (in *inbound) Read(b []byte) (int, error) {
 	case err == io.EOF:
 		in.eof.Store(true)
 	case err != nil:
-		in.err.Store(&err)
+		in.fail(err)
 	}
 	return n, err
 }
+
+func (in *inbound) fail(err error) { in.err.Store(&err) }
 
 // inboundOf is the body of the request, nil when there is none.
 func (p *passage) inboundOf() *inbound {

@@ -64,8 +64,9 @@ var IdentityHeaders = []string{
 // Front names the implementation that speaks HTTP/1.1 with clients.
 type Front string
 
-// The fronts. Strict is gateway/http1; Reference is net/http's server, kept to
-// compare with.
+// The fronts. Strict is gateway/http1. Reference is net/http's server, kept to
+// compare with and not for use: it repairs some requests that have two readings
+// (RFC 9112 section 11.2), which Strict refuses.
 const (
 	Strict    Front = "strict"
 	Reference Front = "reference"
