@@ -83,6 +83,7 @@ func (s *Session) release() {
 	clear(s.fields)
 	s.check.Reset()
 	s.token.Reset()
+	s.inspected.Begin()
 	clear(s.match.Params[:s.match.N])
 	if cap(s.text) > 64<<10 {
 		s.text = nil
