@@ -177,6 +177,11 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 			n = len(a.Spec.Operations())
 		}
 		fmt.Fprintf(s.out, "  %-24s %4d operations declared, mode %s\n", a.Name, n, orObserve(a.Policy))
+		if a.Spec != nil {
+			for _, note := range a.Spec.Notes() {
+				fmt.Fprintf(s.out, "    note: %s\n", note)
+			}
+		}
 	}
 	return nil
 }
