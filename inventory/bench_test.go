@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/discovery"
 	"sallyport.dev/inventory"
 	"sallyport.dev/store"
 	"sallyport.dev/test/integration/postgres"
@@ -141,4 +143,41 @@ func BenchmarkList(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkVisible is the time from the publication of the first request to a
+// shadow operation until it stands in the list, with discovery in between.
+func BenchmarkVisible(b *testing.B) {
+	o := store.Options{Dir: b.TempDir(), Key: make([]byte, store.KeySize), Logger: slog.New(slog.DiscardHandler)}
+	rand.Read(o.Key)
+	s := openStore(b, o)
+	v := openInventory(b, s, inventory.Options{Pace: 400 * time.Millisecond})
+	d, err := discovery.Open(b.Context(), s, discovery.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 2)
+	go func() { done <- v.Run(ctx) }()
+	go func() { done <- d.Run(ctx) }()
+	notices := v.Watch(ctx)
+	n, worst := 0, time.Duration(0)
+	for b.Loop() {
+		n++
+		word := string([]byte{byte(97 + n%26), byte(97 + n/26%26)})
+		path := "/new" + word + "/things" + word
+		begin := time.Now()
+		publish(b, s, sallyport.SubjectExchange, sallyport.Event{Exchanges: []sallyport.Exchange{exchange(n, func(x *sallyport.Exchange) { x.Declared, x.Template, x.Path = false, "", path })}})
+		for {
+			if _, err := v.Operation(b.Context(), "shop", "GET "+path); err == nil {
+				break
+			}
+			<-notices
+		}
+		worst = max(worst, time.Since(begin))
+	}
+	b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
+	cancel()
+	<-done
+	<-done
 }

@@ -40,7 +40,7 @@ var migrations embed.FS
 // Options set an Inventory. Zero values mean the defaults.
 type Options struct {
 	Durable      string        // name of its consumer; default "inventory"
-	Pace         time.Duration // shortest time between two commits under load; default 400 ms
+	Pace         time.Duration // shortest time between two commits under load; default 600 ms
 	Corroborated int           // requests on different days, by one principal, that corroborate an operation; default 3
 	Probed       int           // most probed-only operations kept for an API; default 500
 	Operations   int           // most undeclared operations kept for an API; default 10,000
@@ -80,7 +80,7 @@ type Inventory struct {
 // Open migrates the tables of the inventory in s.
 func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 	o.Durable = cmp.Or(o.Durable, "inventory")
-	o.Pace = cmp.Or(o.Pace, 400*time.Millisecond)
+	o.Pace = cmp.Or(o.Pace, 600*time.Millisecond)
 	o.Corroborated = cmp.Or(o.Corroborated, 3)
 	o.Probed = cmp.Or(o.Probed, 500)
 	o.Operations = cmp.Or(o.Operations, 10_000)
