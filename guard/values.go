@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 
 	sallyport "sallyport.dev"
@@ -48,12 +49,33 @@ func (s *Session) inspectParams(params []spec.Param) {
 		if known && s.p.clean.has(p.Value) {
 			continue
 		}
-		if f := s.p.engine.CheckString(p.Value, p.In, &s.inspected); f.Hit() {
+		if f := s.p.engine.CheckString(p.Value, p.In, &s.inspected); f.Hit() && !(f.Class == "ssrf" && s.whence(p)) {
 			s.hit(f, sallyport.Place{In: p.In, Name: p.Name}, "")
 		} else if known {
 			s.p.clean.keep(p.Value)
 		}
 	}
+}
+
+// whence reports whether p says, in the way browsers do, from which page the
+// request comes: an Origin, which is a scheme and a host and nothing to fetch,
+// or a Referer on the very host that is asked. Their hosts may be private or
+// loopback addresses, as those of an organisation's own pages are.
+func (s *Session) whence(p *spec.Param) bool {
+	if p.In != sallyport.InHeader || p.Name != "Origin" && p.Name != "Referer" {
+		return false
+	}
+	rest, ok := strings.CutPrefix(p.Value, "https://")
+	if !ok {
+		if rest, ok = strings.CutPrefix(p.Value, "http://"); !ok {
+			return false
+		}
+	}
+	if p.Name == "Origin" {
+		return !strings.ContainsAny(rest, "/@?#\\")
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	return host != "" && strings.EqualFold(host, s.r.Host)
 }
 
 var refusedInvalidEncoding = &Refusal{Kind: KindInvalid, Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect}

@@ -126,8 +126,7 @@ func (e *engine) Providers() []console.Provider {
 var looseInspect = map[sallyport.Stage]sallyport.Mode{sallyport.StageInspect: sallyport.Observe}
 
 // guardConsole compiles the program that guards our own management API with its
-// own OpenAPI document. The pages beside it are no operations of the API; the
-// console answers for those itself.
+// own OpenAPI document.
 func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, error) {
 	set, err := spec.Load(ctx, []spec.Source{{Path: "console.openapi.json", Data: document}}, spec.Options{})
 	if err != nil {
@@ -138,11 +137,11 @@ func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, e
 			Auth:   policy.Auth{Anonymous: policy.Always}, // sessions are the console's own affair
 			Checks: map[sallyport.Stage]sallyport.Mode{sallyport.StageAuthenticate: sallyport.Off, sallyport.StageAuthorise: sallyport.Off},
 			// A password may hold anything, and is hashed before anything else.
-			Operations: []policy.OperationDemand{{Operation: "createSession", Checks: looseInspect}, {Operation: "takeInvitation", Checks: looseInspect}, {Operation: "setPassword", Checks: looseInspect}},
-			Limits:     []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
-	pages := guard.API{API: sallyport.API{Name: "console-pages"}, Policy: policy.API{Mode: sallyport.Enforce,
-		Limits: []policy.Limit{{Rate: policy.Rate{Count: 3000, Window: time.Minute}, Per: policy.PerClient}}}}
-	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own, pages}}
+			Operations: []policy.OperationDemand{{Operation: "createSession", Checks: looseInspect}, {Operation: "takeInvitation", Checks: looseInspect}, {Operation: "setPassword", Checks: looseInspect},
+				// An analyst may look for an attack by typing it.
+				{Operation: "listDecisions", Checks: looseInspect}, {Operation: "watchDecisions", Checks: looseInspect}, {Operation: "listOperations", Checks: looseInspect}},
+			Limits: []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
+	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own}}
 	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Counters: l.counters, Inspect: l.inspect})
 	return out, err
 }

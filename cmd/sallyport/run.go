@@ -382,8 +382,12 @@ func (e *engine) serveConsole(ctx context.Context, wg *sync.WaitGroup, failures 
 	e.mu.Lock()
 	e.desk = desk
 	e.mu.Unlock()
-	handler := gateway.Guarded(e.console.Handler(), func() *guard.Program { return desk.program }, "console", e.recorder)
-	handler = e.metrics(handler)
+	// The pages beside the API are files; the API stands behind the guard.
+	pages := e.console.Handler()
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	mux.Handle("/api/v1/", gateway.Guarded(pages, func() *guard.Program { return desk.program }, "console", e.recorder))
+	handler := e.metrics(mux)
 	ln, err := net.Listen("tcp", e.cfg.Listen.Console)
 	if err != nil {
 		return "", fmt.Errorf("listen.console: %w", err)
