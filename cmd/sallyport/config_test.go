@@ -106,7 +106,7 @@ func TestBrokenSpecificationsAreNamed(t *testing.T) {
 		"empty":   {"", "spec.yaml"},
 		"broken":  {"openapi: 3.1.0\npaths: [", "spec.yaml:"},
 		"no spec": {"hello: world\n", "spec.yaml"},
-		"cyclic":  {"openapi: 3.1.0\ninfo: {title: a, version: '1'}\npaths: {}\ncomponents: {schemas: {A: {$ref: '#/components/schemas/A'}}}\n", "spec.yaml:"},
+		"cyclic":  {"openapi: 3.1.0\ninfo: {title: a, version: '1'}\npaths: {/a: {post: {requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/A'}}}}, responses: {'200': {description: ok}}}}}\ncomponents: {schemas: {A: {$ref: '#/components/schemas/A'}}}\n", "spec.yaml:"},
 		"huge":    {"openapi: 3.1.0\n#" + strings.Repeat("x", 50<<20), "spec.yaml"},
 	} {
 		dir := t.TempDir()
