@@ -103,7 +103,7 @@ func TestLyingUpstreams(t *testing.T) {
 			url := l.start(t)
 			a := to(url)
 			a[0].Health = gateway.Health{Failures: 1000, Retries: -1}
-			d := open(t, gateway.Options{APIs: a, Bounds: gateway.Bounds{AnswerTime: 300 * time.Millisecond}})
+			d := open(t, gateway.Options{APIs: a, Bounds: gateway.Bounds{AnswerTime: time.Second}})
 			c := d.client(false)
 			res, err := c.Post(d.url("/x"), "text/plain", strings.NewReader("hi"))
 			if tt.status == 0 {
@@ -197,7 +197,7 @@ func TestBounds(t *testing.T) {
 	fronts(t, func(t *testing.T, front gateway.Front) {
 		up := upstream(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); io.WriteString(w, "ok") })
 		d := open(t, gateway.Options{APIs: to(up.URL), Front: front, Bounds: gateway.Bounds{
-			Target: 1000, Header: 8000, HeaderLines: 50, Body: 100_000, HeadTime: 300 * time.Millisecond, BodyIdle: 300 * time.Millisecond,
+			Target: 1000, Header: 8000, HeaderLines: 50, Body: 100_000, HeadTime: time.Second, BodyIdle: time.Second,
 		}})
 		for _, tt := range []struct {
 			name, request string

@@ -253,6 +253,9 @@ func TestLeastLoaded(t *testing.T) {
 		case <-time.After(20 * time.Millisecond): // it sits in the slow one
 		}
 	}
+	for end := time.Now().Add(10 * time.Second); busy.Load()+idle.Load() < 100 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if b, i := busy.Load(), idle.Load(); b > 3 || i < 97 {
 		t.Errorf("%d to the slow one, %d to the fast one", b, i)
 	}
