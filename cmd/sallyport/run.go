@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -146,9 +147,6 @@ func (e *engine) run(ctx context.Context) error {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
 	e.take(first)
-	if err := e.declare(ctx, first); err != nil {
-		return err
-	}
 	var listeners []*gateway.Listener
 	if e.cfg.has(roleGateway) {
 		ln, err := gateway.Listen(ctx, gateway.Address{Address: e.cfg.Listen.Gateway, Plain: e.cfg.TLS.Off, HTTP3: e.cfg.Listen.HTTP3, PROXY: e.cfg.Listen.PROXY})
@@ -163,6 +161,9 @@ func (e *engine) run(ctx context.Context) error {
 		if consoleURL, err = e.serveConsole(doors, &front, failures); err != nil {
 			return err
 		}
+	}
+	if err := e.declare(ctx, first); err != nil {
+		return err
 	}
 	e.announce(ctx, listeners, consoleURL)
 	start(&front, doors, "watch for changes", e.watch)
@@ -274,7 +275,13 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 	if e.inventory == nil {
 		return nil
 	}
-	for _, a := range c.apis {
+	apis := c.apis
+	if e.desk != nil {
+		apis = append(slices.Clone(apis), e.desk.apis...)
+	}
+	var names []string
+	for _, a := range apis {
+		names = append(names, a.Name)
 		var ops []sallyport.Operation
 		if a.Spec != nil {
 			ops = operations(a.Name, a.Spec)
@@ -288,6 +295,9 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 		if err := e.inventory.Describe(ctx, a.Name, contracts(a.Name, a.Spec)); err != nil {
 			return fmt.Errorf("describe API %s: %w", a.Name, err)
 		}
+	}
+	if err := e.inventory.Keep(ctx, names...); err != nil {
+		return fmt.Errorf("let go of APIs that are no longer configured: %w", err)
 	}
 	return nil
 }
