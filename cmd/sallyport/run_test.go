@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -504,4 +505,84 @@ func TestKilledUnderLoad(t *testing.T) {
 			}
 		}
 	}
+}
+
+// metric reads one value of the console's /metrics.
+func (p *process) metric(name string) float64 {
+	p.t.Helper()
+	res, err := http.Get("http://" + p.console + "/metrics")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(b)
+	if m == nil {
+		p.t.Fatalf("no metric %s", name)
+	}
+	v, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return v
+}
+
+func TestFullDiskStopsRecordingNotGuarding(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small disk needs root, as continuous integration is")
+	}
+	s := newSite(t)
+	data := filepath.Join(s.dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=160m,mode=700"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(data, syscall.MNT_DETACH) })
+	p := s.start(t)
+	s.ask(t, "GET", "/pets", "")
+	eventually(t, 5*time.Second, func() string {
+		if p.metric("sallyport_exchanges_acknowledged_total") < 1 {
+			return "nothing was recorded before the disk was full"
+		}
+		return ""
+	})
+
+	ballast, err := os.Create(filepath.Join(data, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 1<<20)
+	for {
+		if _, err := ballast.Write(block); err != nil {
+			break // full
+		}
+	}
+	ballast.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	for !strings.Contains(p.output(), "disk") {
+		if status, _, _ := s.ask(t, "GET", "/pets", ""); status != 200 {
+			t.Fatalf("on a full disk: %d, want guarding to go on", status)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a full disk is not said loudly:\n%s", p.output())
+		}
+	}
+	if status, _, _ := s.ask(t, "GET", "/pets?limit=0", ""); status != 400 {
+		t.Errorf("on a full disk the guard lets pass what it refuses otherwise: %d", status)
+	}
+
+	if err := os.Remove(ballast.Name()); err != nil {
+		t.Fatal(err)
+	}
+	before := p.metric("sallyport_exchanges_acknowledged_total")
+	eventually(t, 30*time.Second, func() string {
+		s.ask(t, "GET", "/pets", "")
+		if p.metric("sallyport_exchanges_acknowledged_total") <= before {
+			return "recording did not resume once there was space:\n" + p.output()
+		}
+		return ""
+	})
+	p.stop()
 }
