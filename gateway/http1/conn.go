@@ -380,6 +380,9 @@ func (c *conn) refuse(r *Refusal) {
 	if kind != "" {
 		out = appendField(out, "Content-Type", kind)
 	}
+	if r.ID != "" {
+		out = appendField(out, "X-Request-Id", r.ID)
+	}
 	out = append(strconv.AppendInt(append(out, "Content-Length: "...), int64(len(body)), 10), "\r\nConnection: close\r\n\r\n"...)
 	if r.Method != http.MethodHead {
 		out = append(out, body...)

@@ -75,7 +75,7 @@ type Refusal struct {
 	Status int    // of the answer
 	Rule   string // stable name, as in "framing.cl-te"
 	Detail string // for people; holds nothing out of the request
-	ID     string // request id, set by ErrorAnswer
+	ID     string // request id, set by ErrorAnswer; the answer's X-Request-Id
 
 	Method, Target, Host string // as far as they were read and well-formed
 	Conn                 net.Conn

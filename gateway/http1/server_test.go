@@ -362,7 +362,7 @@ func TestFraming(t *testing.T) {
 			if len(requests) != 0 {
 				t.Errorf("handler saw %v", requests)
 			}
-			if !strings.Contains(answer, "\r\nConnection: close\r\n") || !strings.Contains(answer, "\r\nContent-Type: application/problem+json\r\n") || !strings.Contains(answer, "\r\nDate: ") {
+			if !strings.Contains(answer, "\r\nConnection: close\r\n") || !strings.Contains(answer, "\r\nContent-Type: application/problem+json\r\nX-Request-Id: req-1\r\n") || !strings.Contains(answer, "\r\nDate: ") {
 				t.Errorf("answer %q", answer)
 			}
 		})
