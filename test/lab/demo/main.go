@@ -7,12 +7,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -238,7 +240,41 @@ apis:
       - {rate: 2400/min, burst: 500, per: principal}
     exceptions:
 %s`, gateway, console, host, upstream, issuer, exceptions(time.Now().AddDate(1, 0, 0)))
-	return os.WriteFile(filepath.Join(d.dir, "sallyport.yaml"), []byte(text), 0o600)
+	if err := d.keepEdited(); err != nil {
+		return err
+	}
+	for _, name := range []string{"sallyport.yaml", written} {
+		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// written holds the configuration as the demo wrote it last.
+const written = ".sallyport.yaml.written"
+
+// keepEdited moves a configuration that was edited since it was written out of
+// the way: the demo's upstream and issuer are elsewhere at each start, so it
+// writes the file anew.
+func (d *demo) keepEdited() error {
+	file := filepath.Join(d.dir, "sallyport.yaml")
+	now, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if before, err := os.ReadFile(filepath.Join(d.dir, written)); err != nil || bytes.Equal(before, now) {
+		return nil
+	}
+	kept := filepath.Join(d.dir, "sallyport.edited-"+time.Now().Format("20060102-150405")+".yaml")
+	if err := os.Rename(file, kept); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "your edited configuration is kept in %s;\n  bin/sallyport run --config %s starts it without the demo\n", kept, kept)
+	return nil
 }
 
 // roots waits for the gateway and reads the local CA.
@@ -275,10 +311,10 @@ func (d *demo) hints(gateway, tokenURL string) {
 	curl := fmt.Sprintf("curl --cacert %s --resolve %s:%s:127.0.0.1 https://%s:%s", d.ca(), host, port(gateway), host, port(gateway))
 	fmt.Fprintf(d.out, `A request that passes (the token lasts ten minutes):
   TOKEN=$(curl -s -u terraform:%s -d grant_type=client_credentials %s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-  %s/v4/regions -H "Authorization: Bearer $TOKEN"
+  %s/v4beta/domains/3041961 -H "Authorization: Bearer $TOKEN"
 
 The same with an injection, refused:
-  %s/v4/regions -H "Authorization: Bearer $TOKEN" -H "X-Filter: 1; DROP TABLE tenants--"
+  %s/v4beta/domains/3041961 -H "Authorization: Bearer $TOKEN" -H "X-Filter: 1; DROP TABLE tenants--"
 
 Your own API: edit spec, match, upstreams and auth in
   %s
