@@ -377,10 +377,7 @@ func (p *passage) reply() outcome {
 		p.rc.SetReadDeadline(time.Time{}) // answered before all was read
 	}
 	p.out.Origin = a.status
-	o := served
-	if a.status >= http.StatusBadGateway && a.status <= http.StatusGatewayTimeout {
-		o = failed
-	}
+	o := judgeStatus(a.status, a.header)
 	if a.status == http.StatusSwitchingProtocols {
 		if p.upgrade == "" || !strings.EqualFold(first(a.header["Upgrade"]), p.upgrade) {
 			p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.switch", "the answer switched to what was not asked for"))

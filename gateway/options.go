@@ -148,7 +148,9 @@ type Upstream struct {
 }
 
 // Health says when an instance is left out. A zero field takes the default
-// named beside it.
+// named beside it. A passive failure is a request that the instance did not
+// answer, or with 502, 504, or 503 without Retry-After. Passive failures never
+// leave out the last instance that is admitted and passes its active checks.
 type Health struct {
 	Path      string        // active check: GET this path, 2xx or 3xx is well; "" = none
 	Interval  time.Duration // between active checks: 5 s

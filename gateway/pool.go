@@ -32,6 +32,13 @@ const (
 	reasonGone     = "no longer among the upstreams"
 )
 
+// What is added to the reason of an admitted instance that is not well.
+const (
+	reasonSick    = "; left out by the active check"
+	reasonOut     = "; left out after failures"
+	reasonPressed = "; fails, but is asked all the same, for no other is left"
+)
+
 // A pool is the set of instances of one API. Lock order: pool.mu, then
 // instance.mu; choosing an instance takes neither.
 type pool struct {
@@ -50,6 +57,8 @@ type pool struct {
 	health atomic.Pointer[Health]
 	list   atomic.Pointer[[]*instance]
 	budget atomic.Int64 // retries that may be made, in hundredths
+
+	pressed atomic.Bool // passive failures would leave nobody: they are not heeded
 }
 
 // An instance is one address of a pool and what is known about it.
@@ -68,7 +77,7 @@ type instance struct {
 	out   atomic.Int64 // left out until this time in unix nanoseconds; 0: in
 	trial atomic.Bool  // one request is finding out whether it is well again
 	warm  atomic.Int64 // slow start began then, in unix nanoseconds; 0: over
-	row   atomic.Int32 // passive failures in a row
+	row   atomic.Int32 // passive failures in a row, while it is in
 
 	mu        sync.Mutex
 	address   netip.AddrPort
@@ -355,10 +364,59 @@ func (p *pool) stop() {
 	p.tasks.Wait()
 }
 
-// pick chooses an instance for one request by the power of two choices: the
-// less loaded of two taken at random. Those in tried come last. Whoever gets
-// a try calls done on it once.
+// pick chooses an instance for one request. Those in tried come last. Whoever
+// gets a try calls done on it once.
+//
+// Passive failures leave out an instance only while another can take its
+// place. When all that are admitted and not sick have failed they are all
+// asked as if none had: an outage that they share, behind them or in one
+// operation, is theirs to answer for, and whoever can provoke it must not have
+// the gateway turn everybody away.
 func (p *pool) pick(tried []*instance) (try, error) {
+	t, err := p.choose(tried)
+	switch {
+	case err == errNoInstance:
+		return p.insist(tried)
+	case err == nil && !t.trial && p.pressed.Load() && p.pressed.CompareAndSwap(true, false):
+		p.log.Info("an instance can be chosen again", "api", p.name, "instance", t.in.url)
+	}
+	return t, err
+}
+
+// insist is the least loaded of the instances that only passive failures have
+// left out.
+func (p *pool) insist(tried []*instance) (try, error) {
+	list := *p.list.Load()
+	reason := errNoInstance
+	var best, again *instance
+	for k, at := 0, rand.IntN(max(1, len(list))); k < len(list); k++ {
+		in := list[(at+k)%len(list)]
+		switch {
+		case !in.open.Load() || in.sick.Load():
+		case in.inflight.Load() >= int64(in.up.MaxConns):
+			reason = errBusy
+		case slices.Contains(tried, in):
+			again = in
+		case best == nil || in.inflight.Load() < best.inflight.Load():
+			best = in
+		}
+	}
+	if best == nil {
+		best = again
+	}
+	if best == nil {
+		return try{}, reason
+	}
+	if p.pressed.CompareAndSwap(false, true) {
+		p.log.Warn("every instance fails: they are asked all the same, for no other is left", "api", p.name)
+	}
+	best.inflight.Add(1)
+	return try{in: best, insisted: true}, nil
+}
+
+// choose takes an instance by the power of two choices: the less loaded of two
+// taken at random.
+func (p *pool) choose(tried []*instance) (try, error) {
 	list := *p.list.Load()
 	n := len(list)
 	if n == 0 {
@@ -404,7 +462,7 @@ func (p *pool) pick(tried []*instance) (try, error) {
 			best = again
 		}
 		if best == nil {
-			return try{}, reason
+			break
 		}
 		if t, ok := best.take(); ok {
 			return t, nil
@@ -415,8 +473,9 @@ func (p *pool) pick(tried []*instance) (try, error) {
 
 // A try is one request on one instance, from pick to done.
 type try struct {
-	in    *instance
-	trial bool // it finds out whether an instance that was left out is well again
+	in       *instance
+	trial    bool // it finds out whether an instance that was left out is well again
+	insisted bool // it was left out, but no other was left
 }
 
 // usable says whether in may carry a request now.
@@ -441,7 +500,7 @@ func (in *instance) take() (try, bool) {
 		return try{}, false
 	}
 	in.inflight.Add(1)
-	return try{in, trial}, true
+	return try{in: in, trial: trial}, true
 }
 
 // load is what in carries, weighed up while it starts slowly.
@@ -464,14 +523,36 @@ func (in *instance) load(now int64) float64 {
 	return n
 }
 
-// outcome of one try on an instance.
+// outcome of one try, as far as the instance is concerned: what it says in
+// health. Failed is who gave no answer (no connection, a reset, a head that is
+// late or malformed, a body that broke off) and who answered 502, 503 or 504,
+// as what stands before an application that is gone does. A 503 with
+// Retry-After comes from an application that is there and says when to come
+// back (RFC 9110 section 15.6.4), to the client and not to the pool: it says
+// nothing either way, and so does what the client caused. Every other answer,
+// 500 and 429 included, is the operation's affair and served; so is a gRPC
+// status, which rides on a 200.
 type outcome int
 
 const (
-	unknown outcome = iota // the client went away, or the like
+	unknown outcome = iota
 	served
 	failed
 )
+
+// judgeStatus says what a complete answer means for the instance.
+func judgeStatus(status int, h http.Header) outcome {
+	switch status {
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		return failed
+	case http.StatusServiceUnavailable:
+		if len(h["Retry-After"]) > 0 {
+			return unknown
+		}
+		return failed
+	}
+	return served
+}
 
 // done ends a try.
 func (t try) done(o outcome) {
@@ -483,19 +564,20 @@ func (t try) done(o outcome) {
 		if in.row.Load() != 0 {
 			in.row.Store(0)
 		}
-		if t.trial {
-			in.mu.Lock()
-			in.backoff = 0
-			in.mu.Unlock()
-			in.warm.Store(in.pool.now().UnixNano())
-			in.out.Store(0)
-			in.pool.log.Info("instance answers again", "api", in.pool.name, "instance", in.url)
+		if t.trial || t.insisted {
+			in.recover()
+		}
+		if t.insisted {
+			in.pool.reconsider()
 		}
 	case failed:
 		in.failed.Add(1)
 		h := in.pool.health.Load()
-		if row := in.row.Add(1); t.trial || int(row) >= h.Failures && in.out.Load() == 0 {
-			in.eject(h)
+		switch {
+		case t.trial:
+			in.eject(h, true)
+		case in.out.Load() == 0 && int(in.row.Add(1)) >= h.Failures:
+			in.eject(h, false)
 		}
 	}
 	if t.trial {
@@ -503,15 +585,42 @@ func (t try) done(o outcome) {
 	}
 }
 
-// eject leaves in out for a time that doubles with each failure after it.
-func (in *instance) eject(h *Health) {
+// eject leaves in out, or out again after a trial, for a time that doubles
+// with each failure after it.
+func (in *instance) eject(h *Health, again bool) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !again && in.out.Load() != 0 { // two requests failed at once
+		return
+	}
 	in.backoff = min(max(in.backoff*2, h.Backoff), h.MaxBack)
-	d := in.backoff
-	in.mu.Unlock()
 	in.row.Store(0)
-	in.out.Store(in.pool.now().Add(d).UnixNano())
-	in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", d)
+	in.out.Store(in.pool.now().Add(in.backoff).UnixNano())
+	in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", in.backoff)
+}
+
+// recover takes in back after an answer.
+func (in *instance) recover() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.out.Load() == 0 {
+		return
+	}
+	in.backoff = 0
+	in.warm.Store(in.pool.now().UnixNano())
+	in.out.Store(0)
+	in.pool.log.Info("instance answers again", "api", in.pool.name, "instance", in.url)
+}
+
+// reconsider gives each instance that is left out its trial now: one answered
+// after all had failed, so what they shared may be over.
+func (p *pool) reconsider() {
+	now := p.now().UnixNano()
+	for _, in := range *p.list.Load() {
+		if out := in.out.Load(); out > now {
+			in.out.CompareAndSwap(out, now)
+		}
+	}
 }
 
 // mayRetry takes one retry from the budget: so many percent of the requests,
@@ -620,9 +729,19 @@ func (in *instance) set(a sallyport.Admission, reason string) {
 func (in *instance) describe() sallyport.Instance {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	sick, out, reason := in.sick.Load(), in.out.Load() != 0, in.reason
+	switch {
+	case in.admission != sallyport.Admitted:
+	case sick:
+		reason += reasonSick
+	case out && in.pool.pressed.Load():
+		reason += reasonPressed
+	case out:
+		reason += reasonOut
+	}
 	return sallyport.Instance{
-		API: in.pool.name, URL: in.url, Address: in.address, Admission: in.admission, Reason: in.reason,
-		Healthy: !in.sick.Load() && in.out.Load() == 0, Since: in.since,
+		API: in.pool.name, URL: in.url, Address: in.address, Admission: in.admission, Reason: reason,
+		Healthy: !sick && !out, Since: in.since,
 	}
 }
 

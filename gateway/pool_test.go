@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -113,36 +114,205 @@ func TestAdmission(t *testing.T) {
 // An instance that fails is left out for a time that doubles, then gets one
 // request at a time until one succeeds.
 func TestPassiveHealth(t *testing.T) {
-	s, clk := newServer(t), newClock()
-	a := to(s.url)
+	s, other, clk := newServer(t), newServer(t), newClock()
+	a := to(s.url, other.url)
 	a[0].Health = gateway.Health{Failures: 3, Backoff: time.Second, SlowStart: -1}
 	d := open(t, gateway.Options{APIs: a, Now: clk.now})
 	c := d.client(true)
-	s.status.Store(503)
-	for i := range 3 {
-		if got := d.get(t, c); got != 503 || s.count.Load() != int64(i+1) {
-			t.Fatalf("try %d: %d, %d asked", i, got, s.count.Load())
+	healthy := func() bool {
+		for _, in := range d.Instances() {
+			if in.URL == s.url {
+				return in.Healthy
+			}
 		}
+		t.Fatal("the instance is gone")
+		return false
 	}
-	if got := d.get(t, c); got != 503 || s.count.Load() != 3 || d.Instances()[0].Healthy {
-		t.Errorf("left out: %d, %d asked, %+v", got, s.count.Load(), d.Instances()[0])
+	// asked gives how many of 40 requests the failing one got.
+	asked := func() int64 {
+		before := s.count.Load()
+		for range 40 {
+			d.get(t, c)
+		}
+		return s.count.Load() - before
+	}
+	s.status.Store(503)
+	if n := asked(); n != 3 || healthy() {
+		t.Errorf("asked %d times until left out, want 3; healthy %v", n, healthy())
 	}
 	clk.add(1100 * time.Millisecond)
-	d.get(t, c) // the trial fails: twice the time
+	if n := asked(); n != 1 { // the trial fails: twice the time
+		t.Errorf("%d trials, want 1", n)
+	}
 	clk.add(1100 * time.Millisecond)
-	if d.get(t, c); s.count.Load() != 4 {
-		t.Errorf("%d asked, want 4: the second time is twice as long", s.count.Load())
+	if n := asked(); n != 0 {
+		t.Errorf("%d trials, want none: the second time is twice as long", n)
 	}
 	clk.add(time.Second)
 	s.status.Store(0)
-	for range 2 {
-		if got := d.get(t, c); got != 200 {
-			t.Errorf("recovered: %d", got)
+	if n := asked(); n < 5 || !healthy() {
+		t.Errorf("recovered: asked %d times of 40, healthy %v", n, healthy())
+	}
+}
+
+// What an instance answers says something about its health only when no
+// application stands behind the answer.
+func TestPassiveFailures(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		answer  string // "": the connection is reset
+		leftOut bool
+	}{
+		{"reset", "", true},
+		{"malformed", "HTTP/1.1 200 OK\nContent-Length: 0\n\n", true},
+		{"502", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", true},
+		{"503", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", true},
+		{"503 with a time to come back", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n", false},
+		{"504", "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 0\r\n\r\n", true},
+		{"500", "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", false},
+		{"429", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n", false},
+		{"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, other, clk := &liar{answer: tt.answer, reset: tt.answer == ""}, newServer(t), newClock()
+			a := to(l.start(t), other.url)
+			a[0].Health = gateway.Health{Failures: 3, Retries: -1}
+			d := open(t, gateway.Options{APIs: a, Now: clk.now})
+			c := d.client(true)
+			for range 60 {
+				d.get(t, c)
+			}
+			if n := len(l.requests()); tt.leftOut && n != 3 || !tt.leftOut && n < 10 {
+				t.Errorf("asked %d times of 60, left out: want %v", n, tt.leftOut)
+			}
+		})
+	}
+}
+
+// Passive failures leave out no instance whose place nobody can take.
+func TestLastInstance(t *testing.T) {
+	const pressed = "fails, but is asked all the same"
+	setup := func(t *testing.T, h gateway.Health, servers ...*server) (*door, *http.Client, *lines) {
+		var urls []string
+		for _, s := range servers {
+			urls = append(urls, s.url)
+		}
+		a, log := to(urls...), &lines{}
+		h.Failures, h.SlowStart, h.Retries = 3, -1, -1
+		a[0].Health = h
+		d := open(t, gateway.Options{APIs: a, Now: newClock().now, Log: slog.New(slog.NewTextHandler(log, nil))})
+		return d, d.client(true), log
+	}
+	get := func(t *testing.T, d *door, c *http.Client, n int) {
+		t.Helper()
+		for range n {
+			res, err := c.Get(d.url("/"))
+			read(t, res, err)
+			if x := d.rec.find(t, res.Header.Get("X-Request-Id")); x.Origin == 0 {
+				t.Fatalf("nobody was asked: %d, %+v", res.StatusCode, x.Decision)
+			}
 		}
 	}
-	if !d.Instances()[0].Healthy {
-		t.Error("still not healthy")
-	}
+	t.Run("one", func(t *testing.T) {
+		s := newServer(t)
+		d, c, log := setup(t, gateway.Health{}, s)
+		s.status.Store(503)
+		get(t, d, c, 30)
+		if in := d.Instances()[0]; in.Healthy || !strings.Contains(in.Reason, "no gate configured") || !strings.Contains(in.Reason, pressed) {
+			t.Errorf("instance %+v", in)
+		}
+		s.status.Store(0) // without a moment's wait
+		if got := d.get(t, c); got != 200 || s.count.Load() != 31 {
+			t.Errorf("recovered: %d, %d asked", got, s.count.Load())
+		}
+		d.get(t, c)
+		if in := d.Instances()[0]; !in.Healthy || in.Reason != "no gate configured" {
+			t.Errorf("instance %+v", in)
+		}
+		if n := log.count("no other is left"); n != 1 {
+			t.Errorf("said %d times, want once", n)
+		}
+		if n := log.count("can be chosen again"); n != 1 {
+			t.Errorf("end said %d times, want once", n)
+		}
+	})
+	t.Run("all", func(t *testing.T) {
+		one, two := newServer(t), newServer(t)
+		d, c, log := setup(t, gateway.Health{}, one, two)
+		one.status.Store(503)
+		two.status.Store(502)
+		get(t, d, c, 60)
+		if one.count.Load() < 10 || two.count.Load() < 10 {
+			t.Errorf("%d and %d asked: they share what none can answer", one.count.Load(), two.count.Load())
+		}
+		one.status.Store(0)
+		two.status.Store(0)
+		get(t, d, c, 40)
+		for _, in := range d.Instances() {
+			if !in.Healthy {
+				t.Errorf("the one that recovered first did not bring the other: %+v", in)
+			}
+		}
+		if n := log.count("no other is left"); n != 1 {
+			t.Errorf("said %d times, want once", n)
+		}
+	})
+	t.Run("the other is held", func(t *testing.T) {
+		one, two := newServer(t), newServer(t)
+		d, c, _ := setup(t, gateway.Health{}, one, two)
+		one.status.Store(503)
+		get(t, d, c, 40)
+		if n := one.count.Load(); n != 3 {
+			t.Fatalf("%d asked before it was left out", n)
+		}
+		if err := d.Hold(t.Context(), sallyport.Instance{API: "shop", URL: two.url}, "test failed"); err != nil {
+			t.Fatal(err)
+		}
+		get(t, d, c, 10)
+		if n := one.count.Load(); n != 13 {
+			t.Errorf("%d asked, want 13", n)
+		}
+		if err := d.Admit(t.Context(), sallyport.Instance{API: "shop", URL: two.url}, "passed"); err != nil {
+			t.Fatal(err)
+		}
+		if get(t, d, c, 10); one.count.Load() != 13 {
+			t.Errorf("%d asked, want 13: the other is there again", one.count.Load())
+		}
+	})
+	t.Run("the active check takes it out", func(t *testing.T) {
+		s := newServer(t)
+		d, c, _ := setup(t, gateway.Health{Path: "/health", Interval: 5 * time.Millisecond}, s)
+		s.status.Store(503)
+		for end := time.Now().Add(5 * time.Second); !strings.Contains(d.Instances()[0].Reason, "active check"); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%+v", d.Instances())
+			}
+			d.get(t, c)
+		}
+		before := s.count.Load()
+		if got := d.get(t, c); got != 503 || s.count.Load() != before {
+			t.Errorf("got %d, asked %d times more", got, s.count.Load()-before)
+		}
+	})
+}
+
+// lines is a log that is counted.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), s)
 }
 
 func TestActiveHealth(t *testing.T) {
