@@ -5,10 +5,10 @@ cd "$(dirname "$0")/.."
 
 declare -A why=(
   [postgresql]="the system of record beyond one machine" [nginx-light]="the peer that costs are compared with"
-  [chromium]="the console is tested in a browser" [wrk]="makes load" [redis-server]="shared counters"
+  [chromium]="the console is tested in a browser" [wrk]="makes load"
 )
 case "${1:-test}" in
-  test) need=(postgresql nginx-light chromium) ;;
+  test) need=(postgresql chromium) ;;
   bench) need=(nginx-light wrk) ;;
   *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
 esac
