@@ -32,6 +32,7 @@ type JournalOptions struct {
 	MaxRows    int64         // default 1,000,000
 	MaxBytes   int64         // of the rows' events; default 2 GiB
 	Ring       int           // newest exchanges kept in memory; default 10,000
+	Pace       time.Duration // shortest time between two commits to the table; memory knows at once; default 1 s
 	TailBuffer int           // exchanges a live subscriber may be behind; default 256
 	Logger     *slog.Logger
 }
@@ -43,6 +44,11 @@ type Journal struct {
 
 	ring  ring
 	rates rates
+
+	// Of Run alone.
+	placed  bool        // shown is known
+	shown   store.Place // up to here memory has everything
+	pending map[store.Place]*reading
 
 	mu    sync.Mutex
 	tails map[*tail]struct{}
@@ -58,9 +64,10 @@ func OpenJournal(ctx context.Context, s *store.Store, o JournalOptions) (*Journa
 	o.MaxRows = cmp.Or(o.MaxRows, 1_000_000)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 2<<30)
 	o.Ring = cmp.Or(o.Ring, 10_000)
+	o.Pace = cmp.Or(o.Pace, time.Second)
 	o.TailBuffer = cmp.Or(o.TailBuffer, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	j := &Journal{o: o, store: s, tails: map[*tail]struct{}{}}
+	j := &Journal{o: o, store: s, tails: map[*tail]struct{}{}, pending: map[store.Place]*reading{}}
 	j.ring.size = o.Ring
 	j.rates.now = time.Now
 	sub, err := fs.Sub(migrations, "migrations")
@@ -78,7 +85,7 @@ func (j *Journal) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { j.trim(ctx) })
-	return j.store.Stream().Consume(ctx, j.o.Durable, []string{sallyport.SubjectExchange}, j.take)
+	return j.store.Stream().Run(ctx, store.Consumer{Durable: j.o.Durable, Subjects: []string{sallyport.SubjectExchange}, Handle: j.take, Pace: j.o.Pace, Seen: j.see})
 }
 
 func (j *Journal) trim(ctx context.Context) {
@@ -165,37 +172,84 @@ func (j *Journal) sampled(id string) bool {
 	return h.Sum32()%uint32(j.o.SampleOne) == 0
 }
 
-// take is the consumer: the table first, in one transaction with the place in
-// the stream; then, for what is new, memory. Only what goes into the table, or
-// to a live subscriber, is decoded whole.
+func (j *Journal) cursor() store.Cursor {
+	return store.Cursor{Table: "decision_cursor", Name: j.o.Durable}
+}
+
+// reading is what one message holds: all of it for memory, some for the table.
+type reading struct {
+	seen []*seen
+	rows []row
+}
+
+// read reads a message once. Only what goes into the table, or to a live
+// subscriber, is decoded whole.
+func (j *Journal) read(m store.Message) *reading {
+	r := &reading{}
+	err := glances(m.Data, func(g *glance) {
+		s := &seen{glance: *g}
+		if !g.plain || j.sampled(g.id) {
+			x, err := g.exchange()
+			if err != nil {
+				j.unread.Add(1)
+				return
+			}
+			r.rows = append(r.rows, rowOf(x, g.event()))
+			s.whole = x
+		}
+		r.seen = append(r.seen, s)
+	})
+	if err != nil {
+		j.unread.Add(1)
+		j.o.Logger.Error("an event of the stream cannot be read and is passed over", "seq", m.Seq, "error", err)
+	}
+	return r
+}
+
+// see takes what has just arrived into memory: people watch it live, and the
+// table follows at its pace.
+func (j *Journal) see(ctx context.Context, messages []store.Message) {
+	if !j.placed {
+		place, err := j.cursor().Place(ctx, j.store.Reader())
+		if err != nil {
+			return // take will show them
+		}
+		j.placed, j.shown = true, place
+	}
+	for _, m := range messages {
+		if !j.shown.Covers(m) {
+			r := j.read(m)
+			j.show(r)
+			j.pending[store.PlaceOf(m)], j.shown = r, store.PlaceOf(m)
+		}
+	}
+}
+
+// show adds what was read to memory.
+func (j *Journal) show(r *reading) {
+	j.rates.add(r.seen)
+	j.deliver(r.seen)
+	for _, s := range r.seen {
+		s.whole = nil // the ring holds the bytes alone, a third of the size
+	}
+	j.ring.add(r.seen)
+}
+
+// take is the consumer: rows and the place in the stream, in one transaction.
 func (j *Journal) take(ctx context.Context, messages []store.Message) error {
-	cursor := store.Cursor{Table: "decision_cursor", Name: j.o.Durable}
-	var fresh []*seen
-	err := j.store.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		fresh = fresh[:0]
-		messages, err := cursor.Take(ctx, tx, messages)
-		if err != nil || len(messages) == 0 {
+	var fresh []store.Message
+	err := j.store.DB().RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) (err error) {
+		if fresh, err = j.cursor().Take(ctx, tx, messages); err != nil {
 			return err
 		}
 		var rows []row
-		for _, m := range messages {
-			err := glances(m.Data, func(g *glance) {
-				s := &seen{glance: *g}
-				if !g.plain || j.sampled(g.id) {
-					x, err := g.exchange()
-					if err != nil {
-						j.unread.Add(1)
-						return
-					}
-					rows = append(rows, rowOf(x, g.event()))
-					s.whole = x
-				}
-				fresh = append(fresh, s)
-			})
-			if err != nil {
-				j.unread.Add(1)
-				j.o.Logger.Error("an event of the stream cannot be read and is passed over", "seq", m.Seq, "error", err)
+		for _, m := range fresh {
+			r := j.pending[store.PlaceOf(m)]
+			if r == nil {
+				r = j.read(m)
+				j.pending[store.PlaceOf(m)] = r
 			}
+			rows = append(rows, r.rows...)
 		}
 		for part := range slices.Chunk(rows, 200) {
 			if _, err := tx.NewInsert().Model(&part).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
@@ -207,12 +261,13 @@ func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 	if err != nil {
 		return err
 	}
-	j.rates.add(fresh)
-	j.deliver(fresh)
-	for _, s := range fresh {
-		s.whole = nil // the ring holds the bytes alone, a third of the size
+	for _, m := range fresh {
+		if !j.placed || !j.shown.Covers(m) {
+			j.show(j.pending[store.PlaceOf(m)])
+			j.placed, j.shown = true, store.PlaceOf(m)
+		}
 	}
-	j.ring.add(fresh)
+	clear(j.pending)
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (c Cursor) Take(ctx context.Context, tx bun.Tx, messages []Message) ([]Mess
 	if err != nil {
 		return nil, fmt.Errorf("read cursor %s: %w", c.Name, err)
 	}
-	for len(messages) > 0 && messages[0].Seq <= seq && messages[0].Time.UnixNano() <= at {
+	for place := (Place{seq, at}); len(messages) > 0 && place.Covers(messages[0]); {
 		messages = messages[1:]
 	}
 	if len(messages) == 0 {
@@ -54,17 +54,35 @@ func (c Cursor) Take(ctx context.Context, tx bun.Tx, messages []Message) ([]Mess
 	return messages, nil
 }
 
+// A Place is how far a consumer has come; zero is before everything.
+type Place struct {
+	Seq  uint64
+	Time int64 // of that message, nanoseconds since 1970
+}
+
+// PlaceOf is the place of one that has taken m.
+func PlaceOf(m Message) Place { return Place{m.Seq, m.Time.UnixNano()} }
+
+// Covers reports whether m was taken by one that is here.
+func (p Place) Covers(m Message) bool { return m.Seq <= p.Seq && m.Time.UnixNano() <= p.Time }
+
+// Place reads the place outside a transaction.
+func (c Cursor) Place(ctx context.Context, db bun.IDB) (Place, error) {
+	seq, at, err := c.read(ctx, db, false)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Place{}, nil
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("read cursor %s: %w", c.Name, err)
+	}
+	return Place{seq, at}, nil
+}
+
 // Last is the sequence of the place, read outside a transaction; 0 when nothing
 // was ever taken.
 func (c Cursor) Last(ctx context.Context, db bun.IDB) (uint64, error) {
-	seq, _, err := c.read(ctx, db, false)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read cursor %s: %w", c.Name, err)
-	}
-	return seq, nil
+	p, err := c.Place(ctx, db)
+	return p.Seq, err
 }
 
 func (c Cursor) read(ctx context.Context, db bun.IDB, lock bool) (seq uint64, at int64, err error) {

@@ -45,7 +45,7 @@ type Stream struct {
 	mu   sync.RWMutex
 	link *link // nil while the embedded server is being started again
 
-	consumers sync.Map // durable → *consumer
+	consumers sync.Map // durable → *state
 	closed    atomic.Bool
 }
 
@@ -337,7 +337,7 @@ func (s *Stream) Stats(ctx context.Context) (StreamStats, error) {
 	for c := range list.Info() {
 		cs := ConsumerStats{Lag: c.NumPending + uint64(c.NumAckPending), Handled: c.AckFloor.Stream}
 		if own, ok := s.consumers.Load(c.Name); ok {
-			own := own.(*consumer)
+			own := own.(*state)
 			cs.Retries = own.retries.Load()
 			if e := own.failing.Load(); e != nil {
 				cs.Error = *e

@@ -156,6 +156,72 @@ func TestFailedHandlerGetsTheSameAgain(t *testing.T) {
 	})
 }
 
+// With a pace a consumer sees messages before it handles them, handles them in
+// few calls, each once, and what it holds at the end as well.
+func TestPace(t *testing.T) {
+	onEach(t, func(t *testing.T, o store.Options) {
+		s := open(t, o)
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		var seen, handled []string
+		calls := 0
+		done := make(chan error, 1)
+		go func() {
+			done <- s.Stream().Run(ctx, store.Consumer{Durable: "paced", Subjects: []string{"sallyport.>"}, Pace: time.Hour,
+				Seen: func(_ context.Context, ms []store.Message) {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, m := range ms {
+						seen = append(seen, string(m.Data))
+					}
+				},
+				Handle: func(_ context.Context, ms []store.Message) error {
+					mu.Lock()
+					defer mu.Unlock()
+					calls++
+					for _, m := range ms {
+						handled = append(handled, string(m.Data))
+					}
+					return nil
+				}})
+		}()
+		publish := func(from, to int) {
+			for i := from; i < to; i++ {
+				if _, err := s.Stream().Publish(t.Context(), "sallyport.a", "", []byte(strconv.Itoa(i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		has := func(list *[]string, n int) func() bool {
+			return func() bool { mu.Lock(); defer mu.Unlock(); return len(*list) >= n }
+		}
+		publish(0, 1)
+		eventually(t, "the first is handled at once", has(&handled, 1))
+		publish(1, 40)
+		eventually(t, "all seen", has(&seen, 40))
+		mu.Lock()
+		if len(handled) != 1 || calls != 1 {
+			t.Errorf("%d handled in %d calls within the pace, want the first alone", len(handled), calls)
+		}
+		mu.Unlock()
+		publish(40, 300) // more than may be held
+		eventually(t, "as many as may be held are handled", has(&handled, 257))
+		eventually(t, "all seen", has(&seen, 300))
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("run: %v", err)
+		}
+		for i := range 300 {
+			if want := strconv.Itoa(i); len(seen) != 300 || seen[i] != want || len(handled) != 300 || handled[i] != want {
+				t.Fatalf("saw %v\nhandled %v", seen, handled)
+			}
+		}
+		if calls != 3 {
+			t.Errorf("%d calls, want 3: the first, 256, and the rest at the end", calls)
+		}
+	})
+}
+
 // tally counts messages exactly once: a row per message and the place move in
 // one transaction.
 func tally(s *store.Store) store.Handler {
