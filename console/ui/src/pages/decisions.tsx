@@ -197,7 +197,7 @@ function DecisionTable({ rows, dated, arrived }: { rows: Decision[]; dated?: boo
     { id: 'request', head: 'Request', cell: (d) => <RequestLine d={d} /> },
     { id: 'why', head: 'Because', hidePhone: true, cell: (d) => <Why d={d} /> },
     { id: 'api', head: 'API', hidePhone: true, cell: (d) => <span className="nowrap">{d.api || <span className="sub">none</span>}</span> },
-    { id: 'principal', head: 'Principal', hidePhone: true, cell: (d) => <div className="cut" style={{ maxWidth: 190 }} title={d.principal}>{short(d.principal)}</div> },
+    { id: 'principal', head: 'Principal', hidePhone: true, cell: (d) => <div className="cut" style={{ maxWidth: 160 }} title={d.principal}>{short(d.principal)}</div> },
     { id: 'client', head: 'Client', hidePhone: true, cell: (d) => <span className="mono nowrap">{d.client}</span> },
     { id: 'took', head: 'Took', right: true, hidePhone: true, cell: (d) => milliseconds(d.duration_ms) },
   ];

@@ -172,7 +172,7 @@ function Reasons({ o }: { o: View }) {
                 <span className="mono">{r.rule}</span> <span className="sub small">{r.stage}{r.api ? ` · ${r.api}` : ''}</span>
               </span>
               <span className="num">
-                {count(r.count)} <span className="sub small">{r.action === 'refuse' ? 'refused' : r.action === 'throttle' ? 'throttled' : 'flagged'}</span>
+                {count(r.count)} <span className="sub small">{r.action === 'refuse' ? 'refused' : r.action === 'throttle' ? 'throttled' : 'findings'}</span>
               </span>
               <span className="bar-track" aria-hidden>
                 <i className={r.action} style={{ width: `${Math.max(1.5, (100 * r.count) / most)}%` }} />
@@ -220,7 +220,7 @@ function APIs({ o }: { o: View }) {
 export function Classes({ list, most = 2 }: { list: string[]; most?: number }) {
   if (!list.length) return <span className="sub">–</span>;
   return (
-    <span className="row" style={{ gap: 4, flexWrap: 'nowrap' }} title={list.join(', ')}>
+    <span className="row" style={{ gap: 4, ...(most < 8 ? { flexWrap: 'nowrap' } : {}) }} title={list.join(', ')}>
       {list.slice(0, most).map((c) => (
         <span key={c} className="badge">{c}</span>
       ))}
