@@ -162,12 +162,17 @@ type checkCmd struct {
 
 // Run checks all that can be checked without starting anything.
 func (k checkCmd) Run(ctx context.Context, s streams) error {
-	c, err := readConfig(k.File)
-	if err != nil {
-		return err
+	c, wrong := readConfig(k.File)
+	if c == nil {
+		return wrong
 	}
-	out, err := compile(ctx, c, lasting{})
-	if err != nil {
+	out, err := compile(ctx, c, lasting{keys: &providers{}})
+	switch {
+	case wrong != nil && err != nil:
+		return &refused{wrong.Error() + "\n" + err.Error()}
+	case wrong != nil:
+		return wrong
+	case err != nil:
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: good, %d APIs\n", k.File, len(out.apis))

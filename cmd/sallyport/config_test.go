@@ -101,6 +101,43 @@ func TestPolicyMistakesHaveTheirLine(t *testing.T) {
 	}
 }
 
+// What needs a running provider or comes from a later step must neither fail
+// the check nor be hidden by an earlier mistake.
+func TestCheckGoesToTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	spec, err := os.ReadFile("../../examples/first-api/petstore.openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "pets.yaml"), string(spec))
+	check := func(text string) (int, string) {
+		write(t, filepath.Join(dir, "c.yaml"), text)
+		var out, errs bytes.Buffer
+		code := command(t.Context(), []string{"config", "check", filepath.Join(dir, "c.yaml")}, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	good := `apis:
+  - name: pets
+    spec: pets.yaml
+    upstreams: [{url: "http://127.0.0.1:1"}]
+    auth: {oidc: {issuer: "https://idp.example.test", audience: pets}}
+`
+	if code, said := check(good); code != 0 {
+		t.Errorf("an API with an issuer: exit code %d, %s", code, said)
+	}
+	code, said := check(good + `    mode: enforced
+    match: {path: pets}
+`)
+	if code != exitUsage {
+		t.Errorf("exit code %d, want %d", code, exitUsage)
+	}
+	for _, w := range []string{"c.yaml:7:19: apis[0].match.path", "apis[0].mode"} {
+		if !strings.Contains(said, w) {
+			t.Errorf("no line with %q in\n%s", w, said)
+		}
+	}
+}
+
 func TestBrokenSpecificationsAreNamed(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":   {"", "spec.yaml"},
