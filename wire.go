@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -70,14 +71,28 @@ func (e *Event) UnmarshalBinary(b []byte) error { return e.UnmarshalKeys(b, AllK
 // UnmarshalKeys is UnmarshalBinary for a reader that needs only some fields of
 // each exchange; the others stay zero.
 func (e *Event) UnmarshalKeys(b []byte, keys Keys) error {
-	*e = Event{}
-	r := reader{b: b}
+	e.Exchanges = nil
+	return e.UnmarshalTwo(b, keys, keys)
+}
+
+// UnmarshalTwo is UnmarshalKeys for a reader that needs fewer fields of the
+// exchanges that a specification declares: what is only in others may stay zero
+// for those. Strings that come again in the event, as most do, are made once,
+// and the slice of exchanges that e holds is used again.
+func (e *Event) UnmarshalTwo(b []byte, others, declared Keys) error {
+	*e = Event{Exchanges: e.Exchanges[:0]}
+	r := reader{b: b, others: others, declared: declared}
+	if others != AllKeys {
+		r.known = new([64]string)
+	}
 	r.mapping(func(key uint64) {
 		switch key {
 		case 1:
-			e.Exchanges = make([]Exchange, r.length(cborArray, 3))
+			n := r.length(cborArray, 3)
+			e.Exchanges = slices.Grow(e.Exchanges[:0], n)[:n]
+			clear(e.Exchanges)
 			for i := range e.Exchanges {
-				r.exchange(&e.Exchanges[i], keys)
+				r.exchange(&e.Exchanges[i])
 			}
 		case 2:
 			e.Sightings = make([]Sighting, r.length(cborArray, 2))
@@ -382,6 +397,25 @@ type reader struct {
 	text string // a copy of b from base on, of which strings are parts: see own
 	base int
 	err  error
+
+	others, declared Keys        // fields to read
+	known            *[64]string // strings made before, by hash; nil where own is used
+}
+
+// known strings are short; longer ones seldom come again.
+const maxKnown = 64
+
+// recall makes b a string, or finds the one made before.
+func (r *reader) recall(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	h := uint32(len(b))*0x9e3779b1 ^ uint32(b[0])<<8 ^ uint32(b[len(b)/2])<<16 ^ uint32(b[len(b)-1])
+	slot := &r.known[h*0x85ebca6b>>26]
+	if *slot != string(b) {
+		*slot = string(b)
+	}
+	return *slot
 }
 
 var errShort = errors.New("the bytes end too soon")
@@ -431,8 +465,15 @@ func (r *reader) head() (major byte, n uint64) {
 		r.stop(errShort)
 		return 0, 0
 	}
-	for _, c := range r.b[r.at+1 : r.at+1+size] {
-		n = n<<8 | uint64(c)
+	switch p := r.b[r.at+1:]; size {
+	case 1:
+		n = uint64(p[0])
+	case 2:
+		n = uint64(binary.BigEndian.Uint16(p))
+	case 4:
+		n = uint64(binary.BigEndian.Uint32(p))
+	default:
+		n = binary.BigEndian.Uint64(p)
 	}
 	r.at += 1 + size
 	return major, n
@@ -501,6 +542,9 @@ func (r *reader) string() string {
 	r.at += int(n)
 	if r.text != "" {
 		return r.text[from-r.base : r.at-r.base]
+	}
+	if r.known != nil && n <= maxKnown {
+		return r.recall(r.b[from:r.at])
 	}
 	return string(r.b[from:r.at])
 }
@@ -665,16 +709,26 @@ func (r *reader) shape() *Shape {
 	return s
 }
 
-// exchange reads one exchange; its strings share one copy of its bytes.
-func (r *reader) exchange(x *Exchange, keys Keys) {
-	r.own()
-	r.mapping(func(key uint64) {
-		if key < 64 && keys&(1<<key) == 0 {
+// exchange reads one exchange. Where all of it is read its strings share one
+// copy of its bytes.
+func (r *reader) exchange(x *Exchange) {
+	if r.known == nil {
+		r.own()
+	}
+	keys := r.others
+	for n := r.length(cborMap, 2); n > 0 && r.err == nil; n-- {
+		m, key := r.head()
+		switch {
+		case m != cborUint:
+			r.fail("a key that is no number")
+		case key < 64 && keys&(1<<key) == 0:
 			r.skip(0)
-			return
+		default:
+			if r.exchangeField(x, key); key == 8 && x.Declared {
+				keys = r.declared
+			}
 		}
-		r.exchangeField(x, key)
-	})
+	}
 	r.text = ""
 }
 

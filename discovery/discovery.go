@@ -51,11 +51,11 @@ type Discovery struct {
 	mu     sync.Mutex // guards what follows; Run holds it while it applies a batch
 	trees  map[string]*tree
 	stats  Stats
-	loaded bool      // the trees are those of the table
-	place  uint64    // last sequence applied
-	at     time.Time // and its time
-	counts time.Time // when counts were last written
-	commit time.Time
+	loaded bool        // the trees are those of the table, and what place says
+	place  store.Place // of the last message applied
+	kept   bool        // what was applied is stored
+	counts time.Time   // when counts were last written
+	in     event       // used again and again
 }
 
 // Open migrates the tables of discovery in s and loads what was learned.
@@ -90,13 +90,13 @@ func fallback(n, otherwise int) int {
 	return n
 }
 
-// pace is the shortest time between two commits while messages wait: batches
-// grow in it.
-const pace = 100 * time.Millisecond
+// pace is the shortest time between two commits while messages come. Sightings
+// are published at once.
+const pace = time.Second
 
 // Run consumes exchanges and publishes sightings until ctx ends.
 func (d *Discovery) Run(ctx context.Context) error {
-	err := d.store.Stream().Consume(ctx, d.o.Durable, []string{sallyport.SubjectExchange}, d.handle)
+	err := d.store.Stream().Run(ctx, store.Consumer{Durable: d.o.Durable, Subjects: []string{sallyport.SubjectExchange}, Handle: d.handle, Pace: pace, Seen: d.see})
 	// What was learned is stored; the counts of the last seconds are not yet.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
@@ -110,7 +110,7 @@ func (d *Discovery) Run(ctx context.Context) error {
 func (d *Discovery) flush(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.loaded {
+	if !d.loaded || !d.kept {
 		return nil
 	}
 	tx, err := d.store.DB().BeginTx(ctx, nil)
@@ -132,46 +132,98 @@ func (d *Discovery) flush(ctx context.Context) error {
 	return nil
 }
 
-// handle applies one batch: fold, publish, then commit what was learned with
-// the place. When it dies in between, the batch comes again, the same state
-// gives the same sightings, and whoever counts them knows the repetition by
-// Event.Source.
-func (d *Discovery) handle(ctx context.Context, messages []store.Message) error {
-	if wait := pace - time.Since(d.commit); wait > 0 && !d.commit.IsZero() {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// see folds and publishes what has arrived. When it cannot, handle does it all
+// again from what is stored.
+func (d *Discovery) see(ctx context.Context, messages []store.Message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.loaded && d.apply(ctx, messages) != nil {
+		d.loaded = false
+	}
+}
+
+// handle commits what was learned with the place. When the process dies between
+// the publication and the commit the messages come again, the same state gives
+// the same sightings, and whoever counts them knows the repetition by
+// Event.Source.
+func (d *Discovery) handle(ctx context.Context, messages []store.Message) (err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer func() {
+		if err != nil {
+			d.loaded = false
+		}
+	}()
 	if !d.loaded {
 		if err := d.load(ctx); err != nil {
 			return err
 		}
-		if err := d.peek(ctx, &messages); err != nil {
+		if d.place, err = d.cursor.Place(ctx, d.store.Reader()); err != nil {
 			return err
 		}
-		d.loaded = true
+		d.loaded, d.kept = true, true
 	}
-	for len(messages) > 0 && messages[0].Seq <= d.place && !messages[0].Time.After(d.at) {
-		messages = messages[1:]
+	if err := d.apply(ctx, messages); err != nil {
+		return err
 	}
-	if len(messages) == 0 {
+	now := time.Now()
+	counts := now.Sub(d.counts) > 10*time.Second
+	if !counts && !d.learned() {
+		d.kept = true // all of it was known: the place is stored with the next thing learned
 		return nil
 	}
-	d.loaded = false // until the commit
+	tx, err := d.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer tx.Rollback()
+	if _, err := d.cursor.Take(ctx, tx, messages); err != nil {
+		return err
+	}
+	for _, t := range d.trees {
+		if err := t.save(ctx, tx, counts); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit templates: %w", err)
+	}
+	d.kept = true
+	if counts {
+		d.counts = now
+	}
+	for _, t := range d.trees {
+		t.saved(counts)
+	}
+	return nil
+}
+
+// learned reports whether there is anything to store but counts.
+func (d *Discovery) learned() bool {
+	for _, t := range d.trees {
+		if t.stale || t.newValues || len(t.gone)+len(t.fresh) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// apply folds messages that were not yet, publishes the sightings and waits
+// until the stream has them.
+func (d *Discovery) apply(ctx context.Context, messages []store.Message) error {
 	var acks []*store.Ack
 	for _, m := range messages {
-		var in event
-		if err := in.read(m.Data); err != nil {
+		if d.place.Covers(m) {
+			continue
+		}
+		d.place, d.kept = store.PlaceOf(m), false
+		if err := d.in.read(m.Data); err != nil {
 			d.o.Logger.Error("event is unreadable, skipped", "sequence", m.Seq, "err", err)
 			continue
 		}
 		out := sallyport.Event{Source: m.Seq}
-		for i := range in.Exchanges {
-			out.Sightings = d.fold(&in.Exchanges[i], out.Sightings)
+		for i := range d.in.Exchanges {
+			out.Sightings = d.fold(&d.in.Exchanges[i], out.Sightings)
 		}
 		if len(out.Sightings) == 0 {
 			continue
@@ -192,36 +244,7 @@ func (d *Discovery) handle(ctx context.Context, messages []store.Message) error 
 			acks = acks[:0]
 		}
 	}
-	if err := settle(ctx, acks); err != nil {
-		return err
-	}
-	now := time.Now()
-	counts := now.Sub(d.counts) > 10*time.Second
-	tx, err := d.store.DB().BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer tx.Rollback()
-	if _, err := d.cursor.Take(ctx, tx, messages); err != nil {
-		return err
-	}
-	for _, t := range d.trees {
-		if err := t.save(ctx, tx, counts); err != nil {
-			return err
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit templates: %w", err)
-	}
-	last := messages[len(messages)-1]
-	d.place, d.at, d.loaded, d.commit = last.Seq, last.Time, true, now
-	if counts {
-		d.counts = now
-	}
-	for _, t := range d.trees {
-		t.saved(counts)
-	}
-	return nil
+	return settle(ctx, acks)
 }
 
 func settle(ctx context.Context, acks []*store.Ack) error {
@@ -230,22 +253,6 @@ func settle(ctx context.Context, acks []*store.Ack) error {
 			return fmt.Errorf("publish sightings: %w", err)
 		}
 	}
-	return nil
-}
-
-// peek drops the messages that were applied before this process began.
-func (d *Discovery) peek(ctx context.Context, messages *[]store.Message) error {
-	tx, err := d.store.DB().BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer tx.Rollback() // the place moves with the commit of handle
-	left, err := d.cursor.Take(ctx, tx, *messages)
-	if err != nil {
-		return err
-	}
-	*messages = left
-	d.place, d.at = 0, time.Time{}
 	return nil
 }
 
