@@ -9,9 +9,9 @@
 //
 // Each record is counted exactly once, whatever is delivered again: the place
 // in the stream moves in the transaction that holds the counts. A fetched batch
-// is added up in memory and written as few upserts; when much arrives, batches
-// grow and the writer rests between them, but an operation shows within a
-// second of its first request. Everything that outsiders can multiply
+// is added up in memory and written as few upserts, at a pace: much that arrives
+// shares one commit, and an operation shows within a second of its first
+// request. Everything that outsiders can multiply
 // (operations that were only probed, principals, parameters, body places) is
 // bounded; beyond a bound, counts go on and rows do not.
 //
@@ -40,7 +40,7 @@ var migrations embed.FS
 // Options set an Inventory. Zero values mean the defaults.
 type Options struct {
 	Durable      string        // name of its consumer; default "inventory"
-	Pace         time.Duration // shortest time between two commits under load; default 600 ms
+	Pace         time.Duration // shortest time between two commits while records come; default 600 ms
 	Corroborated int           // requests on different days, by one principal, that corroborate an operation; default 3
 	Probed       int           // most probed-only operations kept for an API; default 500
 	Operations   int           // most undeclared operations kept for an API; default 10,000
@@ -63,9 +63,8 @@ type Inventory struct {
 	names  map[string]*apiState
 	place  uint64    // last sequence counted by this process, 0 = ask the table
 	at     time.Time // and its time
-	commit time.Time // when the last commit began
-	took   time.Duration
-	failed int // times in a row
+	in     event     // used again and again
+	failed int       // times in a row
 
 	watch  watchers
 	rates  rates
@@ -125,7 +124,7 @@ func (v *Inventory) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	return v.store.Stream().Consume(ctx, v.o.Durable, []string{sallyport.SubjectExchange, sallyport.SubjectSighting}, v.handle)
+	return v.store.Stream().Run(ctx, store.Consumer{Durable: v.o.Durable, Subjects: []string{sallyport.SubjectExchange, sallyport.SubjectSighting}, Handle: v.handle, Pace: v.o.Pace})
 }
 
 // A Contract is what a specification says of one operation, for comparison with

@@ -10,4 +10,5 @@ type exchange = sallyport.Exchange
 
 type event struct{ sallyport.Event }
 
-func (e *event) read(b []byte) error { return e.UnmarshalKeys(b, counted) }
+// read decodes b into memory that e holds already.
+func (e *event) read(b []byte) error { return e.UnmarshalTwo(b, counted, counted) }

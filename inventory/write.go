@@ -101,15 +101,6 @@ const maxCache = 20_000
 
 // handle counts one batch in one transaction.
 func (v *Inventory) handle(ctx context.Context, messages []store.Message) error {
-	// The writer rests between commits while much arrives: batches grow, and the
-	// cost of a commit is shared by more records. It rests at most Pace.
-	if rest := min(v.o.Pace, 6*v.took) - time.Since(v.commit); rest > 0 && !v.commit.IsZero() {
-		select {
-		case <-time.After(rest):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for v.place > 0 && len(messages) > 0 && messages[0].Seq <= v.place && !messages[0].Time.After(v.at) {
@@ -118,20 +109,13 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 	if len(messages) == 0 {
 		return nil
 	}
-	begin := time.Now()
-	events := make([]event, len(messages))
-	for i := range messages {
-		if err := events[i].read(messages[i].Data); err != nil {
-			v.o.Logger.Error("event is unreadable, skipped", "sequence", messages[i].Seq, "err", err)
-		}
-	}
-	t, changes, err := v.apply(ctx, messages, events)
+	t, changes, err := v.apply(ctx, messages)
 	if err != nil {
 		v.forget()
 		if v.failed++; v.failed < patience || ctx.Err() != nil {
 			return err
 		}
-		if err := v.singly(ctx, messages, events); err != nil {
+		if err := v.singly(ctx, messages); err != nil {
 			return err
 		}
 		v.failed = 0
@@ -140,7 +124,6 @@ func (v *Inventory) handle(ctx context.Context, messages []store.Message) error 
 	v.failed = 0
 	last := messages[len(messages)-1]
 	v.place, v.at = last.Seq, last.Time
-	v.commit, v.took = begin, time.Since(begin)
 	v.stats.sequence.Store(last.Seq)
 	if t == nil {
 		return nil
@@ -163,9 +146,9 @@ const patience = 5
 // over those that fail alone, loudly: one bad event must not stop the
 // catalogue for good. Where even the place cannot be moved it is the database
 // that is at fault, and everything is tried again.
-func (v *Inventory) singly(ctx context.Context, messages []store.Message, events []event) error {
+func (v *Inventory) singly(ctx context.Context, messages []store.Message) error {
 	for i := range messages {
-		t, changes, err := v.apply(ctx, messages[i:i+1], events[i:i+1])
+		t, changes, err := v.apply(ctx, messages[i:i+1])
 		if err == nil {
 			if t != nil {
 				v.stats.counted.Add(t.counted)
@@ -187,7 +170,7 @@ func (v *Inventory) singly(ctx context.Context, messages []store.Message, events
 			_ = tx.Rollback()
 			return err
 		}
-		v.o.Logger.Error("event cannot be counted, passed over", "sequence", messages[i].Seq, "exchanges", len(events[i].Exchanges), "sightings", len(events[i].Sightings), "err", err)
+		v.o.Logger.Error("event cannot be counted, passed over", "sequence", messages[i].Seq, "exchanges", len(v.in.Exchanges), "sightings", len(v.in.Sightings), "err", err)
 	}
 	v.stats.sequence.Store(messages[len(messages)-1].Seq)
 	v.stats.commits.Add(1)
@@ -195,7 +178,7 @@ func (v *Inventory) singly(ctx context.Context, messages []store.Message, events
 }
 
 // apply writes one batch; a nil tally means that all of it was counted before.
-func (v *Inventory) apply(ctx context.Context, messages []store.Message, events []event) (*tally, []Change, error) {
+func (v *Inventory) apply(ctx context.Context, messages []store.Message) (*tally, []Change, error) {
 	tx, err := v.store.DB().BeginTx(ctx, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("begin: %w", err)
@@ -215,8 +198,11 @@ func (v *Inventory) apply(ctx context.Context, messages []store.Message, events 
 	}
 	was := source
 	t := newTally()
-	for i := len(messages) - len(fresh); i < len(messages); i++ {
-		e := &events[i]
+	e := &v.in
+	for _, m := range fresh {
+		if err := e.read(m.Data); err != nil {
+			v.o.Logger.Error("event is unreadable, skipped", "sequence", m.Seq, "err", err)
+		}
 		for j := range e.Exchanges {
 			t.exchange(&e.Exchanges[j])
 		}
@@ -226,10 +212,10 @@ func (v *Inventory) apply(ctx context.Context, messages []store.Message, events 
 		if e.Source > 0 {
 			// The same sightings may be published twice; the source tells. A
 			// stream that began anew gives its numbers out again.
-			if e.Source <= source && messages[i].Seq > uint64(seq) {
+			if e.Source <= source && m.Seq > uint64(seq) {
 				continue
 			}
-			source, seq = e.Source, int64(messages[i].Seq)
+			source, seq = e.Source, int64(m.Seq)
 		}
 		for j := range e.Sightings {
 			t.sighting(&e.Sightings[j])
