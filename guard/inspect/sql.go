@@ -7,9 +7,57 @@ import "bytes"
 // SQL and change what the statement means? It reads tokens only as long as they
 // fit, so prose stops it at the second word.
 
-// operand kinds of a comparison
+// sql judges v in each context in which a statement may hold it.
+func (j *judge) sql(v []byte) {
+	score, rule := j.sqlInject(v, 0, 0)
+	j.add(clSQL, rule, score)
+	if j.kinds&(bQuote|bDouble|bTick) == 0 || score >= 5 {
+		return
+	}
+	for _, q := range [...]byte{'\'', '"', '`'} {
+		// The first quote is where a statement's string would end; a few more are
+		// tried because the first may be escaped or doubled.
+		starts, most := 0, 4
+		if len(v) > 512 {
+			most = 2
+		}
+		for i := 0; i < len(v) && starts < most; i++ {
+			n := bytes.IndexByte(v[i:], q)
+			if n < 0 {
+				break
+			}
+			i += n
+			starts++
+			if score, rule := j.sqlInject(v, i+1, q); score > 0 {
+				j.add(clSQL, rule, score)
+				if score >= 5 {
+					return
+				}
+			}
+		}
+	}
+}
+
+const sqlTokens = 600 // tokens read from one break-out
+
+// sqlInject reads v[from:] as the continuation of a statement. quote is the
+// quote that stood before it, 0 if the value stands bare.
+func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule string) {
+	w := sqlWalk{l: sqlLexer{v: v, i: from, quote: quote, steps: &j.steps}, from: from, quote: quote, operand: quote != 0}
+	if quote != 0 {
+		w.lastKind = oString
+	}
+	for ; w.n < sqlTokens && !w.broke && !w.ended; w.n++ {
+		t := w.l.next()
+		w.step(&t)
+	}
+	return w.verdict()
+}
+
+type operandKind uint8
+
 const (
-	oNone = iota
+	oNone operandKind = iota
 	oNumber
 	oString
 	oWord
@@ -18,528 +66,677 @@ const (
 	oNull
 )
 
-const sqlTokens = 600 // tokens read from one break-out
+// literal reports whether an operand's value stands in the text: comparing two
+// of them asks nothing about data.
+func literal(o operandKind) bool { return o == oNumber || o == oString || o == oNull }
 
-// sqlInject reads v[from:] as the continuation of a statement. quote is the
-// quote that stood before it, 0 if the value stands bare.
-func (j *judge) sqlInject(v []byte, from int, quote byte) (score int, rule string) {
-	l := sqlLexer{v: v, i: from, quote: quote, steps: &j.steps}
-	var (
-		operand   = quote != 0 // an operand is complete
-		left      = oNone
-		comparing bool
-		closed    bool // a comment or an open string takes care of what follows the value
-		cmp       byte // the comparison's first byte
-		closes    int
-		depth     int
-		logic     int
-		broke     bool
-		parts     int // signs of structure
-		clause    bool
-		statement string
-		alias     bool
-		last      sqlToken
-		lastKind  = oNone
-		ended     bool
-		compared  bool
-		logicNow  bool
-		table     bool // names of tables stand here, which may have an alias
-		opener    sqlKind
-		started   int
-		arith     bool
-		bareCall  bool // the value begins with a call of a dangerous function
-		maths     bool // it compares before any logic: a formula
-	)
-	if quote != 0 {
-		lastKind = oString
+// A sqlWalk is one reading of a value as the rest of a statement. It keeps what
+// grammar needs to tell whether the next token fits, and weighs the signs.
+type sqlWalk struct {
+	l     sqlLexer
+	from  int
+	quote byte
+
+	// Where the walk stands.
+	n        int      // tokens read before this one
+	first    bool     // this is the first
+	opener   sqlKind  // the kind of the first
+	last     sqlToken // the one before this
+	operand  bool     // an operand is complete …
+	lastKind operandKind
+	alias    bool // … and a name after it would be its alias
+	table    bool // names of tables stand here, which may have an alias
+	arith    bool // what stands before the value is concatenated with it
+	closes   int  // parentheses closed that the value did not open
+	depth    int  // those it opened
+	started  int  // clauses, conditions and statements begun
+	spoken   sqlKind
+
+	// The condition under way.
+	logic     int  // and, or …
+	logicNow  bool // right before this token
+	comparing bool
+	cmp       byte // the comparison's first byte
+	left      operandKind
+	compared  bool // a comparison was complete
+	clause    bool // where, having, order by …
+	maths     bool // it compares before any logic: a formula
+
+	bareCall bool // the value begins with a call of a dangerous function
+	broke    bool // the token does not go on as SQL
+	ended    bool // the value ended while it was SQL
+	closed   bool // a comment or an open string takes care of what follows the value
+
+	score  int
+	rule   string // of the heaviest sign
+	weight int    // of that sign
+}
+
+func (w *sqlWalk) add(n int, r string) {
+	if w.score += n; w.rule == "" || n >= 4 && n > w.weight {
+		w.rule, w.weight = r, n
 	}
-	add := func(n int, r string) {
-		if score += n; rule == "" || n >= 4 {
-			if rule == "" || n > parts {
-				rule, parts = r, n
-			}
+}
+
+// out reports whether the value has left the place it was put in: a string, a
+// number or a parenthesis of the statement ended before what is read now.
+func (w *sqlWalk) out() bool { return w.quote != 0 || w.opener == tNumber || w.closes > 0 }
+
+// peek returns the token after this one without taking it.
+func (w *sqlWalk) peek() sqlToken {
+	l := w.l
+	return l.next()
+}
+
+// step takes one token.
+func (w *sqlWalk) step(t *sqlToken) {
+	w.first = w.n == 0
+	if w.first {
+		w.opener = t.kind
+	}
+	if t.system && t.kind != tComment {
+		if t.kind == tVar {
+			w.add(4, "sqli.variable")
+		} else if w.quote != 0 || w.started > 0 || w.last.word != "" {
+			w.add(4, "sqli.catalog")
 		}
 	}
-	settle := func(right int) { // an operand of the given kind is complete
-		if comparing {
-			comparing = false
-			lit := func(o int) bool { return o == oNumber || o == oString || o == oNull }
-			switch {
-			case maths && quote == 0 && (logic == 0 || cmp != '=' || !lit(left) || !lit(right)):
-			case logic == 0 && !clause && (cmp == '<' || cmp == '>'):
-			case lit(left) && lit(right) && (logic > 0 || quote != 0 || clause):
-				if !compared {
-					add(5, "sqli.tautology")
-				}
-				compared = true
-			case opener == tSelect && quote == 0:
-			case left != oNone && (logic > 0 || quote != 0):
-				if !compared && !(logic == 0 && left == oWord) {
-					add(2, "sqli.condition")
-				}
-				compared = true
-			}
-		}
-		lastKind, operand = right, true
+	if w.calls(t) {
+		w.call(t)
+		return
 	}
-	for n := 0; n < sqlTokens; n++ {
-		t := l.next()
-		first := n == 0
-		if first {
-			opener = t.kind
+	if w.read(t) {
+		return
+	}
+	if t.kind != tLogic {
+		w.logicNow = false
+	}
+	w.last = *t
+}
+
+// read hands the token to the recogniser of its kind. It reports whether that
+// has said itself what the next token will find before it.
+func (w *sqlWalk) read(t *sqlToken) bool {
+	switch t.kind {
+	case tEnd:
+		w.ended = true
+	case tComment:
+		w.comment(t)
+	case tOpen:
+		w.parenthesis()
+	case tClose:
+		w.closing()
+	case tString:
+		w.text(t)
+	case tNumber:
+		w.number()
+	case tValue:
+		w.constant(t)
+	case tVar:
+		if w.operand && w.last.kind != tStatement && w.last.kind != tFill {
+			w.broke = true
+		} else {
+			w.settle(oWord)
 		}
-		if t.system && t.kind != tComment {
-			if t.kind == tVar {
-				add(4, "sqli.variable")
-			} else if quote != 0 || started > 0 || last.word != "" {
-				add(4, "sqli.catalog")
+	case tOp:
+		w.operator(t)
+	case tCompare:
+		w.comparison(t)
+	case tLogic:
+		return w.condition(t)
+	case tUnion:
+		return w.union()
+	case tSelect:
+		w.query()
+	case tStatement:
+		w.stack(t)
+	case tClause:
+		w.part(t)
+	case tFill:
+		return w.fill(t)
+	case tSemi:
+		w.semicolon()
+	case tWord:
+		w.name()
+	default:
+		w.broke = true
+	}
+	return false
+}
+
+// settle completes an operand, and with it a comparison under way. "1=1" and
+// "'a'='a'" are always so, which no one asks of data: a tautology. "x = 5" is a
+// formula or a filter unless the value broke out before it.
+func (w *sqlWalk) settle(right operandKind) {
+	if w.comparing {
+		w.comparing = false
+		switch {
+		case w.maths && w.quote == 0 && (w.logic == 0 || w.cmp != '=' || !literal(w.left) || !literal(right)):
+		case w.logic == 0 && !w.clause && (w.cmp == '<' || w.cmp == '>'):
+		case literal(w.left) && literal(right) && (w.logic > 0 || w.quote != 0 || w.clause):
+			if !w.compared {
+				w.add(5, "sqli.tautology")
 			}
+			w.compared = true
+		case w.opener == tSelect && w.quote == 0:
+		case w.left != oNone && (w.logic > 0 || w.quote != 0):
+			if !w.compared && !(w.logic == 0 && w.left == oWord) {
+				w.add(2, "sqli.condition")
+			}
+			w.compared = true
 		}
-		// Function-like uses of keywords.
-		if t.call != 0 && t.kind != tLogic && t.kind != tUnion && !(t.kind == tCompare && operand && last.kind != tLogic) && !(t.kind == tStatement && t.call == callPlain) && !(t.kind == tFill && t.call == callPlain) && t.kind != tSelect && t.kind != tClause {
-			if operand && last.kind != tFill && last.kind != tClause && t.kind == tWord {
-				if t.call != callDangerous || quote != 0 && first {
-					broke = true
-				}
-			}
-			switch t.call {
-			case callDangerous:
-				if first && quote == 0 {
-					bareCall = true
-					add(3, "sqli.function")
-				} else {
-					add(5, "sqli.function")
-				}
-			case callUseful:
-				if quote != 0 || logic > 0 || started > 0 || last.kind == tOp || depth > 0 {
-					add(2, "sqli.function")
-				} else if first {
-					add(1, "sqli.function")
-				}
-			default:
-				if logicNow || last.kind == tCompare {
-					add(1, "sqli.function")
-				}
-			}
-			if broke {
-				break
-			}
-			logicNow = false
-			operand, lastKind, last = false, oCall, t
-			continue
+	}
+	w.lastKind, w.operand = right, true
+}
+
+// calls reports whether the token is a function's name. Keywords that may stand
+// before a parenthesis, and statements that may, keep their own meaning.
+func (w *sqlWalk) calls(t *sqlToken) bool {
+	if t.call == 0 {
+		return false
+	}
+	switch t.kind {
+	case tLogic, tUnion, tSelect, tClause:
+		return false
+	case tCompare:
+		return !w.operand || w.last.kind == tLogic
+	case tStatement, tFill:
+		return t.call != callPlain
+	}
+	return true
+}
+
+// call weighs a function. sleep() and extractvalue() have no use in data;
+// count() and char() stand in formulas and reports too, and are signs only
+// where the value broke out or goes on as a condition: "sum (of) items".
+func (w *sqlWalk) call(t *sqlToken) {
+	if w.operand && w.last.kind != tFill && w.last.kind != tClause && t.kind == tWord && (t.call != callDangerous || w.quote != 0 && w.first) {
+		w.broke = true
+	}
+	switch t.call {
+	case callDangerous:
+		if w.first && w.quote == 0 {
+			w.bareCall = true
+			w.add(3, "sqli.function")
+		} else {
+			w.add(5, "sqli.function")
 		}
-		switch t.kind {
-		case tEnd:
-			ended = true
-		case tComment:
-			rest := l.i
-			for rest < len(v) && isSpace(v[rest]) {
-				rest++
-			}
-			switch {
-			case quote != 0 && (first || n == closes || opener == tSemi && n == closes+1):
-				// The quote, and nothing but a comment after it.
-				switch empty := emptyComment(v[t.start:t.end]); {
-				case rest < len(v):
-				case empty && quote != '`':
-					add(5, "sqli.comment")
-				default:
-					add(2, "sqli.comment")
-				}
-			case quote != 0 && logic > 0 && operand && !compared && (lastKind == oNumber || lastKind == oNull):
-				add(5, "sqli.condition")
-			case score >= 2:
-				add(3, "sqli.comment")
-			case logic > 0 || closes > 0 || clause || started > 0:
-				add(2, "sqli.comment")
-			}
-			if rest >= len(v) {
-				ended, closed = true, true
-			}
-		case tOpen:
-			if operand && last.kind != tFill && (lastKind != oWord || quote != 0 && first) && last.kind != tCompare && last.kind != tUnion && last.kind != tLogic {
-				peek := l
-				if peek.next().kind != tSelect || !(quote != 0 || opener == tNumber || closes > 0 || lastKind == oGroup) {
-					broke = true
-					break
-				}
-			}
-			depth++
-			operand = false
-		case tClose:
-			if !operand && last.kind != tOpen && !first && last.kind != tFill && last.kind != tOp {
-				broke = true
-				break
-			}
-			if depth--; depth < 0 {
-				closes++
-				depth = 0
-			}
-			settle(oGroup)
-			alias = true
-		case tString:
-			if operand && last.kind != tFill && lastKind != oString && lastKind != oGroup && !(lastKind == oWord && alias) && last.kind != tWord {
-				broke = true
-				break
-			}
-			if t.open && quote != 0 && t.code == quote {
-				// The statement's own closing quote ends this string.
-				closed = true
-				if logic > 0 || comparing || last.kind == tOp && last.code != ',' {
-					add(2, "sqli.quote")
-				}
-			} else if t.open && t.end-t.start > 40 {
-				broke = true
-				break
-			}
-			settle(oString)
-		case tNumber:
-			if operand && last.kind != tFill && last.kind != tClause {
-				broke = true
-				break
-			}
-			if last.word == "limit" || last.word == "by" && clause {
-				if quote != 0 || closes > 0 || started > 0 && opener == tNumber {
-					add(4, "sqli.clause")
-				} else {
-					add(1, "sqli.clause")
-				}
-			}
-			settle(oNumber)
-		case tValue:
-			k := oNull
-			if t.word == "true" || t.word == "false" {
-				k = oNumber
-			}
-			if comparing && last.word == "is" && logic > 0 && left == oWord && (quote != 0 || opener == tNumber || opener == tLogic) {
-				add(3, "sqli.condition")
-			}
-			if logicNow && (quote != 0 || opener == tNumber || opener == tLogic || closes > 0) {
-				add(2, "sqli.condition")
-			}
-			if peek := l; logicNow && k == oNumber && opener == tNumber && quote == 0 && peek.next().kind == tEnd {
-				add(3, "sqli.condition")
-			}
-			settle(k)
-		case tVar:
-			if operand && last.kind != tStatement && last.kind != tFill {
-				broke = true
-				break
-			}
-			settle(oWord)
-		case tOp:
-			if !operand && t.code != '-' && t.code != '+' && t.code != '~' && t.code != '!' && t.code != '*' && !(first && quote == 0 && t.code == ',') && !(first && quote == 0 && t.code == '|') && last.kind != tSelect {
-				broke = true
-				break
-			}
-			if t.code == '*' && !operand {
-				settle(oWord)
-				break
-			}
-			if t.code == '!' && !operand && first {
-				broke = true
-				break
-			}
-			if t.code == '|' && t.end-t.start == 2 && (operand || first) { // concatenation, or MySQL's OR
-				arith = operand
-				if quote == 0 {
-					logic++
-				}
-			}
-			alias = false
-			operand = false
-		case tCompare:
-			if !operand {
-				if !(last.kind == tLogic && last.word == "not") && !(last.kind == tCompare) && !(first && quote == 0) {
-					broke = true
-					break
-				}
-			}
-			if last.kind != tCompare {
-				left = lastKind
-			}
-			if last.word == "as" || t.word == "in" && callIf(&l, l.i) == callNone {
-				peek := l
-				if last.word == "as" || peek.next().word != "boolean" {
-					broke = true
-					break
-				}
-			}
-			if quote == 0 && logic == 0 && started == 0 && !first {
-				maths = true
-			}
-			cmp = t.code
-			comparing, operand = true, false
-			if t.word == "is" || t.word == "in" || t.word == "between" {
-				left = lastKind
-			}
-		case tLogic:
-			if t.word == "not" && last.kind == tCompare { // is not null
-				continue
-			}
-			if !operand && last.kind != tFill && !(first && quote == 0) && last.kind != tLogic && t.word != "not" && last.kind != tOpen {
-				broke = true
-				break
-			}
-			if t.word == "where" || t.word == "having" || t.word == "on" || t.word == "when" {
-				if first && quote == 0 || operand {
-					clause = true
-				}
-			}
-			logic++
-			comparing, operand, alias = false, false, false
-			compared = false
-			logicNow = true
-			last = t
-			started++
-			continue
-		case tUnion:
-			if !operand && !first && last.kind != tOpen {
-				broke = true
-				break
-			}
-			save := l.i
-			u := l.next()
-			for u.word == "all" || u.word == "distinct" || u.word == "distinctrow" || u.kind == tOpen {
-				if u.kind == tOpen {
-					depth++
-				}
-				u = l.next()
-			}
-			if u.kind == tSelect || u.word == "values" {
-				if quote != 0 || first || last.kind == tOpen || lastKind == oNumber || closes > 0 || lastKind == oGroup || started > 0 || lastKind == oNull {
-					add(j.projection(&l), "sqli.union")
-				} else {
-					add(2, "sqli.union")
-				}
-				operand = false
-				last = u
-				started++
-				continue
-			}
-			if u.call != 0 && u.kind == tWord && last.kind == tOpen {
-				add(4, "sqli.union")
-			}
-			if quote != 0 && u.kind == tEnd {
-				add(3, "sqli.union")
-			}
-			l.i = save
-			broke = true
-		case tSelect:
-			switch {
-			case last.kind == tOpen && (quote != 0 || n > 1 || depth > 0):
-				add(4, "sqli.subselect")
-			case first, last.kind == tSemi, last.kind == tComment:
-				statement = "select"
-				add(1, "sqli.statement")
-				if peek := l; quote == 0 {
-					switch p := peek.next(); {
-					case p.system:
-						add(1, "sqli.statement")
-					case p.call >= callUseful && p.kind != tFill:
-						add(2, "sqli.statement")
-					}
-				}
-			case last.kind == tLogic && logic > 0, last.kind == tClose && (quote != 0 || closes > 0 || started > 0 || opener == tNumber || opener == tStatement):
-				add(4, "sqli.subselect")
-			case last.kind == tFill || last.kind == tClause || last.kind == tStatement:
-				add(1, "sqli.statement")
-			default:
-				broke = true
-			}
-			operand = false
-			started++
-		case tStatement:
-			if first && quote != 0 && t.word != "waitfor" && t.call < callUseful {
-				peek := l
-				if n, _ := j.statement(&peek, t); n < 5 {
-					broke = true
-					break
-				}
-			}
-			if t.word == "waitfor" && operand && (quote != 0 || opener == tNumber || closes > 0) {
-				operand = false
-			} else if !first && last.kind != tSemi && last.kind != tOpen && last.kind != tFill && last.kind != tLogic && last.kind != tStatement && !(t.call != 0) && !(last.kind == tComment) {
-				broke = true
-				break
-			}
-			n, r := j.statement(&l, t)
-			if last.kind == tSemi && n > 0 {
-				n += 3
-			} else if first && quote == 0 && n > 3 && !(t.call != 0) && n < 5 {
-				if n = 3; t.word == "create" || t.word == "alter" {
-					n = 2
-				}
-			}
-			if n == 0 {
-				broke = true
-				break
-			}
-			add(n, r)
-			statement = "statement"
-			operand = true
-			alias = true
-			lastKind = oWord
-			table = true
-			started++
-		case tClause:
-			switch t.word {
-			case "order", "group":
-				if u := l.next(); u.word != "by" {
-					broke = true
-					break
-				}
-				if !operand && !first {
-					broke = true
-					break
-				}
-				clause = true
-				if quote != 0 || closes > 0 {
-					add(2, "sqli.clause")
-				}
-				t.kind, t.word = tFill, "by"
-				operand = false
-				started++
-			case "into":
-				u := l.next()
-				if u.word == "outfile" || u.word == "dumpfile" {
-					add(5, "sqli.file")
-				}
-			case "procedure":
-				if operand || first {
-					clause = true
-				}
-				operand = false
-			case "limit":
-				if !operand {
-					broke = true
-				}
-				operand = false
-			default:
-				if statement == "" && started == 0 && quote == 0 {
-					broke = true
-					break
-				}
-				operand = false
-				table = true
-				alias = false
-			}
-			comparing = false
-		case tFill:
-			if t.word == "as" && (operand || first) {
-				alias = true
-			}
-			if quote != 0 && first && t.word != "as" && t.word != "asc" && t.word != "desc" {
-				broke = true
-				break
-			}
-			if t.word == "mode" && last.word == "boolean" {
-				add(4, "sqli.clause")
-				operand = true
-				last = t
-				continue
-			}
-			if t.word == "asc" || t.word == "desc" || t.word == "end" {
-				operand = true
-				last = t
-				continue
-			}
-			if t.word == "then" || t.word == "else" || t.word == "case" || t.word == "all" || t.word == "distinct" || t.word == "exists" || t.word == "any" || t.word == "binary" {
-				operand = false
-			}
-		case tSemi:
-			u := l
-			nx := u.next()
-			switch {
-			case nx.kind == tSelect && (quote != 0 || started > 0 || opener == tNumber || opener == tWord || closes > 0):
-				add(4, "sqli.stacked")
-			case nx.call >= callUseful && (quote != 0 || opener == tNumber || closes > 0):
-				add(3, "sqli.stacked")
-			case nx.kind == tOpen && u.next().kind == tSelect && (quote != 0 || opener == tNumber || closes > 0):
-				add(4, "sqli.stacked")
-			case nx.kind == tStatement:
-			case nx.kind == tEnd:
-				if started > 0 {
-					add(1, "sqli.statement")
-				}
-			case nx.kind == tComment:
-			default:
-				broke = true
-			}
-			operand, comparing, alias, clause = false, false, false, false
-		case tWord:
-			switch {
-			case quote != 0 && first:
-				broke = true
-			case operand && last.kind == tWord && !alias && lastKind == oWord:
-				broke = true
-			case operand && !alias && last.kind != tFill && last.kind != tClause && last.kind != tStatement:
-				broke = true
-			}
-			if broke {
-				break
-			}
-			if operand && alias {
-				alias = false
-				break
-			}
-			if table {
-				alias = true
-			}
-			settle(oWord)
+	case callUseful:
+		if w.quote != 0 || w.logic > 0 || w.started > 0 || w.last.kind == tOp || w.depth > 0 {
+			w.add(2, "sqli.function")
+		} else if w.first {
+			w.add(1, "sqli.function")
+		}
+	default:
+		if w.logicNow || w.last.kind == tCompare {
+			w.add(1, "sqli.function")
+		}
+	}
+	w.logicNow = false
+	w.operand, w.lastKind, w.last = false, oCall, *t
+}
+
+// comment weighs a comment: it takes away what the statement goes on with.
+// "admin'--" needs nothing else; "it's late -- well" has text behind it.
+func (w *sqlWalk) comment(t *sqlToken) {
+	v, rest := w.l.v, w.l.i
+	for rest < len(v) && isSpace(v[rest]) {
+		rest++
+	}
+	switch {
+	case w.quote != 0 && (w.first || w.n == w.closes || w.opener == tSemi && w.n == w.closes+1):
+		// The quote, and nothing but a comment after it.
+		switch empty := emptyComment(v[t.start:t.end]); {
+		case rest < len(v):
+		case empty && w.quote != '`':
+			w.add(5, "sqli.comment")
 		default:
-			broke = true
+			w.add(2, "sqli.comment")
 		}
-		if t.kind != tLogic {
-			logicNow = false
+	case w.quote != 0 && w.logic > 0 && w.operand && !w.compared && (w.lastKind == oNumber || w.lastKind == oNull):
+		w.add(5, "sqli.condition")
+	case w.score >= 2:
+		w.add(3, "sqli.comment")
+	case w.logic > 0 || w.closes > 0 || w.clause || w.started > 0:
+		w.add(2, "sqli.comment")
+	}
+	if rest >= len(v) {
+		w.ended, w.closed = true, true
+	}
+}
+
+// emptyComment reports whether a comment's mark stands alone, or with what
+// tools append to keep the space behind it.
+func emptyComment(c []byte) bool {
+	if len(c) > 6 {
+		return false
+	}
+	for _, b := range c[1:] {
+		if b != '-' && b != '+' && b != '*' && !isSpace(b) {
+			return false
 		}
-		if t.kind == tOp && t.code == '|' {
-			logicNow = false
+	}
+	return true
+}
+
+// parenthesis opens a group. After an operand only a query may stand there, and
+// only behind a break-out; a remark in a sentence does: "cast (in order)".
+func (w *sqlWalk) parenthesis() {
+	if w.operand && w.last.kind != tFill && (w.lastKind != oWord || w.quote != 0 && w.first) && w.last.kind != tCompare && w.last.kind != tUnion && w.last.kind != tLogic {
+		if w.peek().kind != tSelect || !w.out() && w.lastKind != oGroup {
+			w.broke = true
+			return
 		}
-		if broke || ended {
+	}
+	w.depth++
+	w.operand = false
+}
+
+// closing closes a group: its own, or one that the statement opened.
+func (w *sqlWalk) closing() {
+	if !w.operand && w.last.kind != tOpen && !w.first && w.last.kind != tFill && w.last.kind != tOp {
+		w.broke = true
+		return
+	}
+	if w.depth--; w.depth < 0 {
+		w.closes++
+		w.depth = 0
+	}
+	w.settle(oGroup)
+	w.alias = true
+}
+
+// text takes a string. One left open is what the statement's own quote ends:
+// "' or 'a'='a". Quotes in prose stand beside words: "'yes' and 'no'".
+func (w *sqlWalk) text(t *sqlToken) {
+	if w.operand && w.last.kind != tFill && w.lastKind != oString && w.lastKind != oGroup && !(w.lastKind == oWord && w.alias) && w.last.kind != tWord {
+		w.broke = true
+		return
+	}
+	if t.open && w.quote != 0 && t.code == w.quote {
+		w.closed = true
+		if w.logic > 0 || w.comparing || w.last.kind == tOp && w.last.code != ',' {
+			w.add(2, "sqli.quote")
+		}
+	} else if t.open && t.end-t.start > 40 {
+		w.broke = true
+		return
+	}
+	w.settle(oString)
+}
+
+// number takes a number: an operand, or what a clause counts. "limit 2 per
+// customer" has no break-out before it.
+func (w *sqlWalk) number() {
+	if w.operand && w.last.kind != tFill && w.last.kind != tClause {
+		w.broke = true
+		return
+	}
+	if w.last.word == "limit" || w.last.word == "by" && w.clause {
+		if w.quote != 0 || w.closes > 0 || w.started > 0 && w.opener == tNumber {
+			w.add(4, "sqli.clause")
+		} else {
+			w.add(1, "sqli.clause")
+		}
+	}
+	w.settle(oNumber)
+}
+
+// constant takes null, true, current_user … "1 or true" is a condition that
+// always holds; "true or false" is a question.
+func (w *sqlWalk) constant(t *sqlToken) {
+	kind := oNull
+	if t.word == "true" || t.word == "false" {
+		kind = oNumber
+	}
+	if w.comparing && w.last.word == "is" && w.logic > 0 && w.left == oWord && (w.quote != 0 || w.opener == tNumber || w.opener == tLogic) {
+		w.add(3, "sqli.condition")
+	}
+	if w.logicNow && (w.out() || w.opener == tLogic) {
+		w.add(2, "sqli.condition")
+	}
+	if w.logicNow && kind == oNumber && w.opener == tNumber && w.quote == 0 && w.peek().kind == tEnd {
+		w.add(3, "sqli.condition")
+	}
+	w.settle(kind)
+}
+
+// operator takes arithmetic and concatenation: "'||(select …)||'".
+func (w *sqlWalk) operator(t *sqlToken) {
+	c := t.code
+	if !w.operand && c != '-' && c != '+' && c != '~' && c != '!' && c != '*' && !(w.first && w.quote == 0 && (c == ',' || c == '|')) && w.last.kind != tSelect {
+		w.broke = true
+		return
+	}
+	if c == '*' && !w.operand { // all columns
+		w.settle(oWord)
+		return
+	}
+	if c == '!' && !w.operand && w.first {
+		w.broke = true
+		return
+	}
+	if c == '|' && t.end-t.start == 2 && (w.operand || w.first) { // concatenation, or MySQL's OR
+		w.arith = w.operand
+		if w.quote == 0 {
+			w.logic++
+		}
+	}
+	w.alias, w.operand = false, false
+}
+
+// comparison takes =, like, in … and remembers what stands left of it.
+func (w *sqlWalk) comparison(t *sqlToken) {
+	if !w.operand && !(w.last.kind == tLogic && w.last.word == "not") && w.last.kind != tCompare && !(w.first && w.quote == 0) {
+		w.broke = true
+		return
+	}
+	if w.last.kind != tCompare {
+		w.left = w.lastKind
+	}
+	if w.last.word == "as" || t.word == "in" && callIf(&w.l, w.l.i) == callNone {
+		if w.last.word == "as" || w.peek().word != "boolean" {
+			w.broke = true
+			return
+		}
+	}
+	if w.quote == 0 && w.logic == 0 && w.started == 0 && !w.first {
+		w.maths = true
+	}
+	w.cmp = t.code
+	w.comparing, w.operand = true, false
+	if t.word == "is" || t.word == "in" || t.word == "between" {
+		w.left = w.lastKind
+	}
+}
+
+// condition takes and, or, where …: a condition joins the statement's own.
+func (w *sqlWalk) condition(t *sqlToken) bool {
+	if t.word == "not" && w.last.kind == tCompare { // is not null
+		return true
+	}
+	if !w.operand && w.last.kind != tFill && !(w.first && w.quote == 0) && w.last.kind != tLogic && t.word != "not" && w.last.kind != tOpen {
+		w.broke = true
+		return false
+	}
+	if t.word == "where" || t.word == "having" || t.word == "on" || t.word == "when" {
+		if w.first && w.quote == 0 || w.operand {
+			w.clause = true
+		}
+	}
+	w.logic++
+	w.comparing, w.operand, w.alias = false, false, false
+	w.compared = false
+	w.logicNow = true
+	w.last = *t
+	w.started++
+	return true
+}
+
+// union takes a second query after the statement's own: "-1 union select 1,2".
+// "The student union select committee" has neither a break-out nor a list.
+func (w *sqlWalk) union() bool {
+	if !w.operand && !w.first && w.last.kind != tOpen {
+		w.broke = true
+		return false
+	}
+	save := w.l.i
+	u := w.l.next()
+	for u.word == "all" || u.word == "distinct" || u.word == "distinctrow" || u.kind == tOpen {
+		if u.kind == tOpen {
+			w.depth++
+		}
+		u = w.l.next()
+	}
+	if u.kind == tSelect || u.word == "values" {
+		if w.quote != 0 || w.first || w.last.kind == tOpen || w.lastKind == oNumber || w.closes > 0 || w.lastKind == oGroup || w.started > 0 || w.lastKind == oNull {
+			w.add(w.l.projection(), "sqli.union")
+		} else {
+			w.add(2, "sqli.union")
+		}
+		w.operand = false
+		w.last = u
+		w.started++
+		return true
+	}
+	if u.call != 0 && u.kind == tWord && w.last.kind == tOpen {
+		w.add(4, "sqli.union")
+	}
+	if w.quote != 0 && u.kind == tEnd {
+		w.add(3, "sqli.union")
+	}
+	w.l.i = save
+	w.broke = true
+	return false
+}
+
+// query takes SELECT: inside parentheses or a condition it is a query within
+// the statement, at the start or after a semicolon one of its own, which may
+// as well be a lesson in SQL.
+func (w *sqlWalk) query() {
+	switch {
+	case w.last.kind == tOpen && (w.quote != 0 || w.n > 1 || w.depth > 0):
+		w.add(4, "sqli.subselect")
+	case w.first, w.last.kind == tSemi, w.last.kind == tComment:
+		w.spoken = tSelect
+		w.add(1, "sqli.statement")
+		if w.quote == 0 {
+			switch p := w.peek(); {
+			case p.system:
+				w.add(1, "sqli.statement")
+			case p.call >= callUseful && p.kind != tFill:
+				w.add(2, "sqli.statement")
+			}
+		}
+	case w.last.kind == tLogic && w.logic > 0, w.last.kind == tClose && (w.out() || w.started > 0 || w.opener == tStatement):
+		w.add(4, "sqli.subselect")
+	case w.last.kind == tFill || w.last.kind == tClause || w.last.kind == tStatement:
+		w.add(1, "sqli.statement")
+	default:
+		w.broke = true
+	}
+	w.operand = false
+	w.started++
+}
+
+// stack takes a statement other than SELECT. After a semicolon it is certain;
+// at the start of a bare value it may be a sentence: "drop table tennis".
+func (w *sqlWalk) stack(t *sqlToken) {
+	if w.first && w.quote != 0 && t.word != "waitfor" && t.call < callUseful {
+		l := w.l
+		if n, _ := l.statement(t); n < 5 {
+			w.broke = true
+			return
+		}
+	}
+	if t.word == "waitfor" && w.operand && w.out() {
+		w.operand = false
+	} else if !w.first && t.call == 0 {
+		switch w.last.kind {
+		case tSemi, tOpen, tFill, tLogic, tStatement, tComment:
+		default:
+			w.broke = true
+			return
+		}
+	}
+	n, r := w.l.statement(t)
+	if w.last.kind == tSemi && n > 0 {
+		n += 3
+	} else if w.first && w.quote == 0 && n == 4 && t.call == 0 {
+		if n = 3; t.word == "create" || t.word == "alter" {
+			n = 2
+		}
+	}
+	if n == 0 {
+		w.broke = true
+		return
+	}
+	w.add(n, r)
+	w.spoken = tStatement
+	w.operand, w.alias, w.table = true, true, true
+	w.lastKind = oWord
+	w.started++
+}
+
+// part takes a clause: order by, into outfile, limit … They tell columns from
+// outside and write files; "order by Friday, group by colour" is advice.
+func (w *sqlWalk) part(t *sqlToken) {
+	switch t.word {
+	case "order", "group":
+		if w.l.next().word != "by" || !w.operand && !w.first {
+			w.broke = true
 			break
 		}
-		last = t
-	}
-	if broke && statement == "select" && quote == 0 && score < 5 {
-		// A query whose list was not understood, but which asks a system's catalog.
-		for n, from := 0, false; n < 80; n++ {
-			t := l.next()
-			if t.kind == tEnd {
-				break
-			}
-			if from && t.system && t.word == "" && t.end-t.start > 6 {
-				return 5, "sqli.catalog"
-			}
-			from = t.word == "from"
+		w.clause = true
+		if w.quote != 0 || w.closes > 0 {
+			w.add(2, "sqli.clause")
 		}
+		t.kind, t.word = tFill, "by"
+		w.operand = false
+		w.started++
+	case "into":
+		if u := w.l.next(); u.word == "outfile" || u.word == "dumpfile" {
+			w.add(5, "sqli.file")
+		}
+	case "procedure":
+		if w.operand || w.first {
+			w.clause = true
+		}
+		w.operand = false
+	case "limit":
+		if !w.operand {
+			w.broke = true
+		}
+		w.operand = false
+	default:
+		if w.spoken == tEnd && w.started == 0 && w.quote == 0 {
+			w.broke = true
+			break
+		}
+		w.operand = false
+		w.table = true
+		w.alias = false
 	}
-	if bareCall {
-		if broke {
-			score -= 3
+	w.comparing = false
+}
+
+// fill takes the words that join others.
+func (w *sqlWalk) fill(t *sqlToken) bool {
+	if t.word == "as" && (w.operand || w.first) {
+		w.alias = true
+	}
+	if w.quote != 0 && w.first && t.word != "as" && t.word != "asc" && t.word != "desc" {
+		w.broke = true
+		return false
+	}
+	switch t.word {
+	case "mode":
+		if w.last.word == "boolean" { // MySQL's "') in boolean mode)"
+			w.add(4, "sqli.clause")
+			w.operand = true
+			w.last = *t
+			return true
+		}
+	case "asc", "desc", "end":
+		w.operand = true
+		w.last = *t
+		return true
+	case "then", "else", "case", "all", "distinct", "exists", "any", "binary":
+		w.operand = false
+	}
+	return false
+}
+
+// semicolon takes the end of a statement and asks what begins after it:
+// "1;drop table users", but "5 apples; 6 pears".
+func (w *sqlWalk) semicolon() {
+	l := w.l
+	switch next := l.next(); {
+	case next.kind == tSelect && (w.out() || w.started > 0 || w.opener == tWord):
+		w.add(4, "sqli.stacked")
+	case next.call >= callUseful && w.out():
+		w.add(3, "sqli.stacked")
+	case next.kind == tOpen && l.next().kind == tSelect && w.out():
+		w.add(4, "sqli.stacked")
+	case next.kind == tStatement:
+	case next.kind == tEnd:
+		if w.started > 0 {
+			w.add(1, "sqli.statement")
+		}
+	case next.kind == tComment:
+	default:
+		w.broke = true
+	}
+	w.operand, w.comparing, w.alias, w.clause = false, false, false, false
+}
+
+// name takes a name: a column, a table or an alias. Two words in a row are
+// prose.
+func (w *sqlWalk) name() {
+	switch {
+	case w.quote != 0 && w.first,
+		w.operand && w.last.kind == tWord && !w.alias && w.lastKind == oWord,
+		w.operand && !w.alias && w.last.kind != tFill && w.last.kind != tClause && w.last.kind != tStatement:
+		w.broke = true
+		return
+	}
+	if w.operand && w.alias {
+		w.alias = false
+		return
+	}
+	if w.table {
+		w.alias = true
+	}
+	w.settle(oWord)
+}
+
+// verdict weighs what was read together with how the reading ended.
+func (w *sqlWalk) verdict() (int, string) {
+	if w.broke && w.spoken == tSelect && w.quote == 0 && w.score < 5 && w.catalog() {
+		return 5, "sqli.catalog"
+	}
+	if w.bareCall {
+		if w.broke {
+			w.score -= 3
 		} else {
-			score += 2
+			w.score += 2
 		}
 	}
-	if compared && logic == 0 && !clause && (broke || quote != 0 && (!closed || from > 24)) {
-		score -= 3 // a comparison right behind a quote, which led nowhere
+	if w.compared && w.logic == 0 && !w.clause && (w.broke || w.quote != 0 && (!w.closed || w.from > 24)) {
+		w.score -= 3 // a comparison right behind a quote, which led nowhere
 	}
-	if broke && score < 5 {
+	if w.broke && w.score < 5 {
 		// What did not go on as SQL is text that began like SQL.
-		score = min(score, 2)
+		w.score = min(w.score, 2)
 	}
-	if arith && ended && score > 0 && quote != 0 {
-		score += 2
+	if w.arith && w.ended && w.score > 0 && w.quote != 0 {
+		w.score += 2
 	}
-	if ended && !broke && score == 4 && quote != 0 {
-		score++
+	if w.ended && !w.broke && w.score == 4 && w.quote != 0 {
+		w.score++
 	}
-	return min(score, 10), rule
+	return min(w.score, 10), w.rule
+}
+
+// catalog reports whether a query whose list was not understood asks a system's
+// catalog.
+func (w *sqlWalk) catalog() bool {
+	for n, from := 0, false; n < 80; n++ {
+		t := w.l.next()
+		if t.kind == tEnd {
+			break
+		}
+		if from && t.system && t.word == "" && t.end-t.start > 6 {
+			return true
+		}
+		from = t.word == "from"
+	}
+	return false
 }
 
 // projection weighs what follows UNION SELECT: a list of values, calls, stars or
 // columns from somewhere, as against a sentence that happens to say so.
-func (j *judge) projection(l *sqlLexer) int {
+func (l *sqlLexer) projection() int {
 	save := *l
 	defer func() { l.i = save.i }()
 	words := 0
@@ -575,168 +772,4 @@ func (j *judge) projection(l *sqlLexer) int {
 		}
 	}
 	return 2
-}
-
-// statement weighs a statement that begins with t.
-func (j *judge) statement(l *sqlLexer, t sqlToken) (int, string) {
-	save := l.i
-	u := l.next()
-	if t.call != 0 {
-		l.i = save
-		if t.call >= callUseful {
-			return 3, "sqli.function"
-		}
-		return 1, "sqli.statement"
-	}
-	name := func(k sqlToken) bool { return k.kind == tWord || k.kind == tVar || k.kind == tString }
-	switch t.word {
-	case "drop", "create", "alter", "truncate":
-		for range 4 { // create or replace, drop … if exists
-			if u.word != "or" && u.word != "replace" && !(u.kind == tStatement && u.word == "if") {
-				break
-			}
-			u = l.next()
-		}
-		if u.word == "table" || u.word == "database" || u.word == "view" || u.word == "index" || u.word == "user" || u.word == "procedure" || u.word == "login" || u.word == "function" || u.word == "trigger" {
-			if w := l.next(); name(w) || w.word != "" {
-				if x := l.next(); x.kind == tWord && x.call == 0 && u.word != "function" { // "drop table reservations today"
-					return 2, "sqli.statement"
-				} else if x.kind != tEnd {
-					if l.i = x.start; x.kind == tClause || x.kind == tFill || x.kind == tLogic {
-						return 2, "sqli.statement"
-					}
-				}
-				return 4, "sqli.statement"
-			}
-		}
-	case "delete":
-		if u.word == "from" {
-			if w := l.next(); name(w) {
-				if x := l.next(); x.kind == tEnd || x.kind == tSemi || x.kind == tComment || x.word == "where" {
-					l.i = x.start
-					return 4, "sqli.statement"
-				}
-			}
-		}
-	case "insert":
-		if u.word == "into" {
-			if w := l.next(); name(w) {
-				if x := l.next(); x.kind == tOpen || x.word == "values" || x.kind == tSelect {
-					l.i = x.start
-					return 4, "sqli.statement"
-				}
-			}
-		}
-	case "update":
-		if name(u) && u.word != "set" {
-			if w := l.next(); w.word == "set" {
-				if x := l.next(); name(x) {
-					if y := l.next(); y.code == '=' {
-						l.i = y.end
-						return 4, "sqli.statement"
-					}
-				}
-			}
-		}
-	case "waitfor":
-		if u.word == "delay" || u.word == "time" {
-			return 5, "sqli.delay"
-		}
-	case "exec", "execute":
-		if u.system || u.kind == tOpen {
-			return 5, "sqli.exec"
-		}
-		if name(u) {
-			if x := l.next(); x.kind == tString || x.kind == tVar {
-				return 4, "sqli.exec"
-			}
-		}
-	case "declare":
-		if u.kind == tVar {
-			return 5, "sqli.declare"
-		}
-	case "begin":
-		if u.call >= callUseful || u.kind == tStatement || u.system {
-			l.i = u.start
-			return 3, "sqli.statement"
-		}
-	case "backup":
-		if u.word == "database" {
-			if w := l.next(); name(w) {
-				return 5, "sqli.statement"
-			}
-		}
-	case "grant":
-		w := l.next()
-		if u.word == "connect" || w.word == "on" || w.kind == tOp || w.word == "to" {
-			if x := l.next(); name(x) {
-				if y := l.next(); y.kind == tSemi {
-					l.i = y.start
-					return 5, "sqli.statement"
-				}
-				return 3, "sqli.statement"
-			}
-		}
-	case "set":
-		if u.kind == tVar {
-			return 4, "sqli.statement"
-		}
-	case "shutdown":
-		if u.kind == tComment || u.kind == tSemi || u.kind == tEnd || u.end-u.start == 4 && l.v[u.start]|32 == 'w' {
-			l.i = u.start
-			return 2, "sqli.statement"
-		}
-	case "load":
-		if u.word == "data" {
-			if w := l.next(); w.word == "infile" || w.word == "local" {
-				return 5, "sqli.file"
-			}
-		}
-	case "if", "while":
-		if u.kind == tOpen || u.kind == tNumber {
-			return 2, "sqli.statement"
-		}
-	case "print":
-		if u.system {
-			return 5, "sqli.variable"
-		}
-	case "call", "use", "show", "kill", "open", "do", "lock", "replace":
-		if u.call >= callUseful {
-			l.i = u.start
-			return 2, "sqli.statement"
-		}
-	}
-	l.i = save
-	return 0, ""
-}
-
-// sql judges v in each context in which a statement may hold it.
-func (j *judge) sql(v []byte) {
-	score, rule := j.sqlInject(v, 0, 0)
-	j.add(clSQL, rule, score)
-	if j.kinds&(bQuote|bDouble|bTick) == 0 || score >= 5 {
-		return
-	}
-	for _, q := range [...]byte{'\'', '"', '`'} {
-		// The first quote is where a statement's string would end; a few more are
-		// tried because the first may be escaped or doubled.
-		starts, most := 0, 4
-		if len(v) > 512 {
-			most = 2
-		}
-		for i := 0; i < len(v) && starts < most; i++ {
-			n := bytes.IndexByte(v[i:], q)
-			if n < 0 {
-				break
-			}
-			i += n
-			starts++
-			if score, rule := j.sqlInject(v, i+1, q); score > 0 {
-				j.add(clSQL, rule, score)
-				if score >= 5 {
-					return
-				}
-			}
-		}
-	}
 }

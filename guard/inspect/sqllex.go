@@ -321,20 +321,6 @@ func (l *sqlLexer) variable(t *sqlToken) {
 	l.i = j
 }
 
-// emptyComment reports whether a comment's mark stands alone, or with what
-// tools append to keep the space behind it.
-func emptyComment(c []byte) bool {
-	if len(c) > 6 {
-		return false
-	}
-	for _, b := range c[1:] {
-		if b != '-' && b != '+' && b != '*' && !isSpace(b) {
-			return false
-		}
-	}
-	return true
-}
-
 // glues reports whether a word may follow a number without a space.
 func glues(w []byte) bool {
 	switch len(w) {
