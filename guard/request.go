@@ -117,6 +117,10 @@ func (s *Session) identify() {
 				"the specification declares this path, but not for this method")
 		}
 	case spec.NoPath:
+		if s.on(identify) && a.spec.Variant(s.r.Path) {
+			s.fault(identify, refusedUnknown, "path.variant", sallyport.Place{In: sallyport.InTarget}, "",
+				"some servers read this path as one that the specification declares, and its checks would be missing")
+		}
 		if s.on(identify) {
 			mode := s.op.modes[identify]
 			if a.shadow != policy.Refuse {

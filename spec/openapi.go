@@ -424,6 +424,7 @@ func (b *setBuilder) finish() {
 		return x.Method < y.Method
 	})
 	b.set.router.seal()
+	b.set.lenient()
 }
 
 // templateNames are the names in the braces of a path.

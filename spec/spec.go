@@ -36,6 +36,7 @@ type Options struct {
 type Set struct {
 	operations []*Operation
 	router     router
+	loose      router // the same templates as lenient servers read them
 	o          *Options
 	notes      []Mistake
 }

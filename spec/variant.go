@@ -1,0 +1,56 @@
+package spec
+
+import "strings"
+
+// A lenient router holds the templates as the most forgiving servers read them:
+// without case. It is asked only about paths that Match does not know.
+func (s *Set) lenient() {
+	for _, op := range s.operations {
+		// Two templates that differ by case alone, and a template that cannot be
+		// read this way, have been reported or lose nothing: the first one stands.
+		_ = s.loose.add(&Operation{Method: op.Method, Template: forgive(op.Template)})
+	}
+	s.loose.seal()
+}
+
+// Variant reports whether a path that Match does not know may be read by some
+// servers as one that is declared: another case, empty or dot segments, a slash
+// at the end, path parameters (;x=1), dots or blanks at the end of a segment,
+// backslashes, a second percent-encoding, an encoded ? or #. Whoever lets
+// undeclared paths through must not let these through: behind them would be a
+// declared operation without the checks that belong to it.
+func (s *Set) Variant(escapedPath string) bool {
+	if !strings.HasPrefix(escapedPath, "/") {
+		return false
+	}
+	var m Match
+	s.loose.root.walk(forgive(escapedPath)[1:], "", &m, 0)
+	return m.Allowed != nil // a leaf was reached; it has no method ""
+}
+
+// forgive reads a path as leniently as any server does.
+func forgive(p string) string {
+	for range 3 {
+		d, ok := unescape(p)
+		if !ok || d == p {
+			break
+		}
+		p = d
+	}
+	if i := strings.IndexAny(p, "?#\x00"); i >= 0 {
+		p = p[:i]
+	}
+	var kept []string
+	for segment := range strings.SplitSeq(strings.ReplaceAll(p, `\`, "/"), "/") {
+		segment, _, _ = strings.Cut(segment, ";")
+		segment = strings.TrimSpace(segment)
+		if segment == ".." {
+			kept = kept[:max(0, len(kept)-1)]
+			continue
+		}
+		if segment = strings.TrimRight(segment, ". "); segment != "" {
+			kept = append(kept, strings.ReplaceAll(segment, "%", "%25"))
+		}
+	}
+	return "/" + strings.ToLower(strings.Join(kept, "/"))
+}
