@@ -83,6 +83,7 @@ type Principal struct {
 	Issuer  string `cbor:"2,keyasint,omitempty"`
 	Subject string `cbor:"3,keyasint,omitempty"`
 	Client  string `cbor:"4,keyasint,omitempty"` // client_id or azp of the token
+	Actor   string `cbor:"5,keyasint,omitempty"` // who acts for the subject, by the token's act claim (RFC 8693); never who it is for
 }
 
 // Anonymous reports whether no credential proved the caller.

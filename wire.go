@@ -250,6 +250,7 @@ func (w *writer) principal(k uint64, p Principal) {
 	w.string(2, p.Issuer)
 	w.string(3, p.Subject)
 	w.string(4, p.Client)
+	w.string(5, p.Actor)
 	w.close(at)
 }
 
@@ -675,6 +676,8 @@ func (r *reader) principal() (p Principal) {
 			p.Subject = r.string()
 		case 4:
 			p.Client = r.string()
+		case 5:
+			p.Actor = r.string()
 		default:
 			r.skip(0)
 		}

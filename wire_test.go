@@ -18,7 +18,7 @@ func full() sallyport.Event {
 	place := sallyport.Place{In: sallyport.InBody, Name: "/a/0"}
 	classes := []sallyport.DataClass{{Class: "email", Place: place, Response: true}, {Class: "iban", Place: place}}
 	shape := &sallyport.Shape{Request: []sallyport.Typed{{Pointer: "/a", Type: "string", Format: "uuid"}}, Response: []sallyport.Typed{}}
-	who := sallyport.Principal{Kind: "oidc", Issuer: "https://idp.example.test", Subject: "alice", Client: "app"}
+	who := sallyport.Principal{Kind: "oidc", Issuer: "https://idp.example.test", Subject: "alice", Client: "app", Actor: "desk"}
 	return sallyport.Event{Source: 1 << 40,
 		Exchanges: []sallyport.Exchange{{ID: "01", Time: at, Duration: time.Millisecond, Upstream: time.Microsecond, Door: "gateway", API: "shop", Template: "/x/{id}", Declared: true,
 			Method: "GET", Host: "h", Path: "/x/1", Query: "q=1", Proto: "HTTP/1.1", TLS: true, Client: netip.MustParseAddr("2001:db8::1"), Principal: who, Status: 200, Origin: 201,

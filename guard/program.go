@@ -80,7 +80,10 @@ type operation struct {
 	anonymous  bool // let through without a credential
 	needs      []need
 	scopes     []string // demanded by policy besides
+	acr        []string // one of which the credential must show
+	maxAge     time.Duration
 	forbidden  *Refusal
+	stepUp     *Refusal
 	perClient  []counter
 	perOther   []counter
 	exceptions []policy.Exception
@@ -270,7 +273,7 @@ func (a *api) challenges(auth policy.Auth) {
 // no specification declares.
 func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, inspected bool) *operation {
 	d := p.For(op)
-	out := &operation{spec: o, op: op, scopes: d.Scopes, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
+	out := &operation{spec: o, op: op, scopes: d.Scopes, acr: d.ACR, maxAge: d.MaxAge, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
 	for i, name := range stageNames {
 		out.modes[i] = d.Modes[name]
 		if d.Modes[name] == sallyport.Off {
@@ -296,7 +299,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 			out.needs = append(out.needs, n)
 		}
 		free := o.Security != nil && (len(o.Security) == 0 || slices.ContainsFunc(out.needs, func(n need) bool { return n.nothing }))
-		out.anonymous = out.anonymous || free && d.Anonymous == policy.ByContract && len(d.Scopes) == 0
+		out.anonymous = out.anonymous || free && d.Anonymous == policy.ByContract && len(d.Scopes) == 0 && !out.steps()
 	}
 	if a.auth == nil && demanded {
 		out.unseen = append(out.unseen, "credentials: the specification asks for them, and no issuer or key is configured")
@@ -320,7 +323,30 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 		}
 	}
 	out.forbidden = forbid(a, out)
+	if out.steps() {
+		out.stepUp = stepUp(a, out)
+	}
 	return out
+}
+
+// steps reports whether the operation asks how or when the user authenticated.
+func (o *operation) steps() bool { return len(o.acr) > 0 || o.maxAge > 0 }
+
+// stepUp prepares the answer to a token whose user has not authenticated well
+// or lately enough (RFC 9470, section 3).
+func stepUp(a *api, o *operation) *Refusal {
+	r := &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthorise}
+	params := `, error="insufficient_user_authentication"`
+	if len(o.acr) > 0 {
+		params += `, acr_values="` + strings.Join(o.acr, " ") + `"`
+	}
+	if o.maxAge > 0 {
+		params += fmt.Sprintf(`, max_age="%d"`, int64(o.maxAge/time.Second))
+	}
+	for _, h := range a.unauthenticated.Header {
+		r.Header = append(r.Header, [2]string{h[0], h[1] + params})
+	}
+	return r
 }
 
 // forbid prepares the answer to a credential that does not suffice (RFC 6750,

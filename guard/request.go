@@ -3,6 +3,7 @@ package guard
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (s *Session) authenticated(now time.Time) Step {
 			return s.refuse()
 		}
 		if s.on(authorise) {
-			s.authorise()
+			s.authorise(now)
 			if s.refusal != nil {
 				return s.refuse()
 			}
@@ -310,12 +311,21 @@ func unescaped(s string) string {
 // specification must be met, and all that the policy adds. Alternatives without
 // scopes are met by API keys; a token meets them only when no alternative names
 // scopes, for it cannot be told which scheme a scopeless alternative means.
-func (s *Session) authorise() {
+func (s *Session) authorise(now time.Time) {
 	if s.id == nil {
 		if s.op.anonymous && len(s.op.scopes) > 0 {
 			s.fault(authorise, s.api.unauthenticated, "scope.missing", sallyport.Place{}, "", "the operation needs a scope, and nobody was authenticated")
 		}
+		if s.op.anonymous && s.op.steps() {
+			s.fault(authorise, s.op.stepUp, "acr.missing", sallyport.Place{}, "", "the operation asks how the user authenticated, and nobody did")
+		}
 		return
+	}
+	if len(s.op.acr) > 0 && !slices.Contains(s.op.acr, s.id.ACR) {
+		s.fault(authorise, s.op.stepUp, "acr.insufficient", sallyport.Place{}, "", "the user has not authenticated in one of the ways that the operation asks for")
+	}
+	if s.op.maxAge > 0 && !s.id.Recent(s.op.maxAge, now) {
+		s.fault(authorise, s.op.stepUp, "auth-time.too-old", sallyport.Place{}, "", "the user authenticated longer ago than the operation allows, or the token does not say when")
 	}
 	if !s.id.Has(s.op.scopes) || !s.meets(s.op.needs) {
 		s.fault(authorise, s.op.forbidden, "scope.missing", sallyport.Place{}, "", "the credential has not the scopes that the operation needs")

@@ -258,6 +258,8 @@ func (j *jwk) public() (any, error) {
 			return nil, fmt.Errorf("RSA of %d bits costs too much; want at most 8192", n.BitLen())
 		case n.Bit(0) == 0 || e.BitLen() > 31 || e.Bit(0) == 0 || e.Cmp(big.NewInt(3)) < 0:
 			return nil, errors.New("not an RSA key")
+		case roca(n):
+			return nil, errors.New("its primes were made by a generator known to be broken (ROCA, CVE-2017-15361)")
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 	case "EC":
@@ -283,6 +285,25 @@ func (j *jwk) public() (any, error) {
 		return nil, errors.New("it is symmetric, which nobody may publish")
 	}
 	return nil, fmt.Errorf("key type %.20q is not supported", j.kty)
+}
+
+// roca reports whether n bears the mark of the ROCA generator (CVE-2017-15361):
+// modulo each small prime it is a power of 65537. About one in 2^27 other moduli
+// would bear it too.
+func roca(n *big.Int) bool {
+	for _, p := range [...]uint64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+		103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167} {
+		rest := new(big.Int).Mod(n, new(big.Int).SetUint64(p)).Uint64()
+		power, found := uint64(1), false
+		for range p {
+			found = found || power == rest
+			power = power * 65537 % p
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // object reads one JSON object by exact names and refuses names that stand

@@ -209,6 +209,7 @@ func (r *Redactor) Redact(x *sallyport.Exchange) {
 	x.Principal.Subject = clean(x.Principal.Subject, keepValue)
 	x.Principal.Issuer = clean(x.Principal.Issuer, keepValue)
 	x.Principal.Client = clean(x.Principal.Client, keepValue)
+	x.Principal.Actor = clean(x.Principal.Actor, keepValue)
 	r.places(x.Undocumented)
 	for i := range x.Decision.Reasons {
 		reason := &x.Decision.Reasons[i]

@@ -66,6 +66,13 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 		if len(o.Scopes) > 0 && !a.Auth.Enabled() {
 			m.add(path+".scopes", "scopes are demanded, but auth names no issuer and no key that could carry them")
 		}
+		m.words(path+".acr", o.ACR)
+		if o.MaxAge < 0 || o.MaxAge%time.Second != 0 {
+			m.add(path+".max_age", "%s; want whole seconds", o.MaxAge)
+		}
+		if (len(o.ACR) > 0 || o.MaxAge > 0) && len(a.Auth.OIDC) == 0 {
+			m.add(path, "acr or max_age is demanded, but auth.oidc names no issuer whose tokens could show it")
+		}
 	}
 	m.exceptions(a.Exceptions, known)
 	return m
@@ -195,6 +202,15 @@ func (m *Mistakes) scopes(path string, scopes []string) {
 	}
 }
 
+// words checks values that stand in a quoted, space separated list of a header.
+func (m *Mistakes) words(path string, words []string) {
+	for i, w := range words {
+		if w == "" || strings.ContainsFunc(w, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			m.add(fmt.Sprintf("%s[%d]", path, i), "%q: want printable ASCII without space, quote and backslash", w)
+		}
+	}
+}
+
 func (m *Mistakes) auth(a Auth) {
 	seen := map[string]bool{}
 	for i, o := range a.OIDC {
@@ -213,6 +229,16 @@ func (m *Mistakes) auth(a Auth) {
 			if !slices.Contains(Algorithms(), alg) {
 				m.add(fmt.Sprintf("%s.algorithms[%d]", p, j), "%q is not one of %s", alg, strings.Join(Algorithms(), ", "))
 			}
+		}
+	}
+	for i, o := range a.OIDC {
+		p := fmt.Sprintf("auth.oidc[%d]", i)
+		oneOf(m, p+".profile", o.Profile, RFC9068)
+		if o.Profile == RFC9068 && len(o.Types) > 0 {
+			m.add(p+".types", "profile rfc9068 says what typ must be; leave types out")
+		}
+		if slices.Contains(o.Clients, "") {
+			m.add(p+".clients", "an empty client")
 		}
 	}
 	ids, hashes := map[string]bool{}, map[string]bool{}

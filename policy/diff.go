@@ -111,6 +111,8 @@ func (d *differ) operations(was, now []OperationDemand) {
 		d.word(name+": mode", string(w.Mode), string(n.Mode))
 		d.checks(name+": ", w.Checks, n.Checks)
 		d.list(name+": scope", w.Scopes, n.Scopes)
+		d.list(name+": acr", w.ACR, n.ACR)
+		d.word(name+": greatest age of the sign-in", durationWord(w.MaxAge), durationWord(n.MaxAge))
 		d.word(name+": anonymous requests", string(w.Anonymous), string(n.Anonymous))
 		d.list(name+": limit", limitWords(w.Limits), limitWords(n.Limits))
 	}
@@ -190,6 +192,12 @@ func (o OIDC) words() string {
 	}
 	if len(o.Types) > 0 {
 		s += " of type " + strings.Join(o.Types, ", ")
+	}
+	if o.Profile != "" {
+		s += " by profile " + string(o.Profile)
+	}
+	if len(o.Clients) > 0 {
+		s += " of clients " + strings.Join(o.Clients, ", ")
 	}
 	return s
 }

@@ -51,7 +51,10 @@ type OperationDemand struct {
 	// Scopes are demanded besides those of the specification.
 	Scopes    []string  `yaml:"scopes" doc:"Scopes demanded."`
 	Anonymous Anonymous `yaml:"anonymous" enum:"never|always" doc:"When a request without a credential is let through. Default: where the specification asks for none."`
-	Limits    []Limit   `yaml:"limits" doc:"How often something may happen."`
+	// ACR and MaxAge say how, and how lately, the user must have authenticated (RFC 9470).
+	ACR    []string      `yaml:"acr" doc:"Authentication contexts (acr), one of which the token must show."`
+	MaxAge time.Duration `yaml:"max_age" doc:"How long ago the user may have authenticated (auth_time)."`
+	Limits []Limit       `yaml:"limits" doc:"How often something may happen."`
 }
 
 // Auth is who may call. With neither issuers nor keys nobody is asked.
@@ -77,7 +80,17 @@ type OIDC struct {
 	Audience   string   `yaml:"audience" need:"1" doc:"Audience that its tokens must be made for."`
 	Algorithms []string `yaml:"algorithms" doc:"Signature algorithms allowed. Default: RS, PS, ES and EdDSA."` // empty: all of Algorithms()
 	Types      []string `yaml:"types" doc:"typ headers allowed. Default: none, JWT and at+jwt."`               // typ headers accepted; empty: none, JWT and at+jwt
+	// Profile rfc9068 demands what RFC 9068 says an access token has: typ at+jwt
+	// and the claims iss, exp, aud, sub, client_id, iat and jti.
+	Profile Profile  `yaml:"profile" enum:"rfc9068" doc:"rfc9068 demands typ at+jwt and all claims that RFC 9068 requires. Default: not."`
+	Clients []string `yaml:"clients" doc:"client_id or azp of the clients whose tokens are accepted. Default any."`
 }
+
+// A Profile is a standard that an issuer's tokens must follow to the letter.
+type Profile string
+
+// RFC9068 is the profile of JWT access tokens.
+const RFC9068 Profile = "rfc9068"
 
 // A Key is one API key, known by its hash only.
 type Key struct {
@@ -261,6 +274,8 @@ func Algorithms() []string {
 type Demand struct {
 	Modes      map[sallyport.Stage]sallyport.Mode // every stage of Stages
 	Scopes     []string
+	ACR        []string
+	MaxAge     time.Duration
 	Anonymous  Anonymous
 	Limits     []Limit // of the API, then of the operation
 	OwnLimits  int     // how many at the end of Limits are the operation's own
@@ -282,6 +297,8 @@ func (a API) For(op sallyport.Operation) Demand {
 			d.Modes[s] = cmp.Or(o.Checks[s], o.Mode, d.Modes[s])
 		}
 		d.Scopes = append(d.Scopes, o.Scopes...)
+		d.ACR = append(d.ACR, o.ACR...)
+		d.MaxAge = cmp.Or(o.MaxAge, d.MaxAge)
 		d.Anonymous = cmp.Or(o.Anonymous, d.Anonymous)
 		d.Limits = append(d.Limits, o.Limits...)
 		d.OwnLimits += len(o.Limits)

@@ -35,6 +35,16 @@ type Identity struct {
 	Principal sallyport.Principal
 	Name      string // Principal.String(), to count by
 	Scopes    []string
+
+	ACR        string // authentication context that the token shows
+	SignedIn   int64  // auth_time of the token, in seconds
+	SignedInAt bool   // whether it says so
+}
+
+// Recent reports whether the token says that its user authenticated at most age
+// before now, and not after it.
+func (id *Identity) Recent(age time.Duration, now time.Time) bool {
+	return id.SignedInAt && id.SignedIn >= now.Add(-age).Unix() && id.SignedIn <= now.Add(time.Minute).Unix()
 }
 
 // Has reports whether every scope is among the identity's.
@@ -63,6 +73,8 @@ const (
 	RuleExpired    = "token.expired"
 	RuleNotYet     = "token.not-yet-valid"
 	RuleClaims     = "token.claims"
+	RuleProfile    = "token.profile"
+	RuleClient     = "token.client"
 	RuleBound      = "token.bound"
 	RuleKey        = "token.key-unknown"
 	RuleSignature  = "token.signature"
@@ -89,6 +101,8 @@ var descriptions = map[string]string{
 	RuleExpired:    "the token has expired",
 	RuleNotYet:     "the token is not valid yet",
 	RuleClaims:     "a claim is missing or has the wrong type",
+	RuleProfile:    "the token is not an access token as RFC 9068 describes them (typ at+jwt; iss, exp, aud, sub, client_id, iat, jti)",
+	RuleClient:     "the token was issued to a client that is not among those allowed",
 	RuleBound:      "the token is bound to a key of its holder and was presented as a bearer token",
 	RuleKey:        "the issuer has no key that fits the token's header",
 	RuleSignature:  "the token's signature does not verify",
@@ -120,10 +134,15 @@ type issuer struct {
 	name, audience string
 	algorithms     []string
 	types          []string
+	clients        []string // empty: any
+	strict         bool     // RFC 9068 to the letter
 }
 
 // defaultTypes are the typ headers of access tokens and of tokens that do not say.
 var defaultTypes = []string{"", "JWT", "at+jwt", "application/at+jwt"}
+
+// strictTypes are those of RFC 9068, section 4.
+var strictTypes = []string{"at+jwt", "application/at+jwt"}
 
 // New compiles what a demands. source and cache may be nil only when a names no issuer.
 func New(a policy.Auth, source KeySource, cache *Cache) (*Verifier, error) {
@@ -144,6 +163,10 @@ func New(a policy.Auth, source KeySource, cache *Cache) (*Verifier, error) {
 		}
 		if len(o.Types) > 0 {
 			i.types = o.Types
+		}
+		i.clients = o.Clients
+		if i.strict = o.Profile == policy.RFC9068; i.strict {
+			i.types = strictTypes
 		}
 		v.issuers = append(v.issuers, i)
 	}
@@ -188,6 +211,11 @@ func (i *issuer) acceptsType(typ string) bool {
 	return false
 }
 
+// acceptsClient reports whether every client that the token names is allowed.
+func (i *issuer) acceptsClient(c *claims) bool {
+	return slices.Contains(i.clients, c.client) && (c.azp == "" || slices.Contains(i.clients, c.azp))
+}
+
 // Cached looks a token up among those verified before. found false says nothing
 // about the token; else rule is "" or what it breaks now.
 func (v *Verifier) Cached(token string, now time.Time) (id *Identity, rule string, found bool) {
@@ -224,6 +252,10 @@ func (v *Verifier) demand(c *claims, now int64) string {
 		return RuleExpired
 	case c.notBefore > now+v.skew || c.issued > now+v.skew:
 		return RuleNotYet
+	case i.strict && c.has&hasProfile != hasProfile:
+		return RuleProfile
+	case len(i.clients) > 0 && !i.acceptsClient(c):
+		return RuleClient
 	}
 	return ""
 }

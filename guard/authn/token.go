@@ -16,7 +16,22 @@ type claims struct {
 	issuer, subject, client    string
 	audience, scopes           []string
 	expires, notBefore, issued int64
+	azp, actor, acr            string
+	signedIn                   int64
+	has                        presence
 }
+
+// presence says which claims stand in a token.
+type presence uint8
+
+const (
+	hasSubject presence = 1 << iota
+	hasIssued
+	hasID
+	hasClientID
+	hasSignedIn
+	hasProfile = hasSubject | hasIssued | hasID | hasClientID
+)
 
 // A Scratch holds one token while it is read. The zero value is ready; it is
 // reused and belongs to one goroutine.
@@ -56,6 +71,11 @@ var encoding = base64.RawURLEncoding.Strict()
 // read takes a compact JWS (RFC 7515, section 7.1) apart. Rules are checked in
 // the order of their cost, and nothing of the token is believed.
 func (s *Scratch) read(token string) string {
+	return s.take(token, s.readHeader, s.readPayload)
+}
+
+// take reads the parts of a compact JWS by the functions given.
+func (s *Scratch) take(token string, header, payload func(text []byte) (rule string)) string {
 	s.token, s.claims, s.signed, s.signature = "", claims{}, nil, nil
 	if len(token) > maxToken {
 		return RuleTooLong
@@ -69,13 +89,13 @@ func (s *Scratch) read(token string) string {
 	if err != nil {
 		return RuleMalformed
 	}
-	if rule := s.readHeader(s.text[:n]); rule != "" {
+	if rule := header(s.text[:n]); rule != "" {
 		return rule
 	}
 	if n, err = encoding.Decode(s.text, bytesOf(token[first+1:last])); err != nil {
 		return RuleMalformed
 	}
-	if rule := s.readPayload(s.text[:n]); rule != "" {
+	if rule := payload(s.text[:n]); rule != "" {
 		return rule
 	}
 	s.signature = grow(s.signature, encoding.DecodedLen(len(token)-last-1))
@@ -148,13 +168,13 @@ func (s *Scratch) readHeader(text []byte) string {
 
 func (s *Scratch) readPayload(text []byte) string {
 	c := &s.claims
-	var expires, scope, scp, azp bool
-	var other string
+	var expires, scope, scp bool
 	rule := s.members(text, func(key string, i int) string {
 		switch key {
 		case "iss":
 			return s.str(i, &c.issuer, RuleClaims)
 		case "sub":
+			c.has |= hasSubject
 			return s.str(i, &c.subject, RuleClaims)
 		case "aud":
 			return s.list(i, &c.audience)
@@ -164,7 +184,13 @@ func (s *Scratch) readPayload(text []byte) string {
 		case "nbf":
 			return s.instant(i, &c.notBefore)
 		case "iat":
+			c.has |= hasIssued
 			return s.instant(i, &c.issued)
+		case "jti":
+			c.has |= hasID
+			if s.doc.Nodes[i].Kind != jsondoc.String {
+				return RuleClaims
+			}
 		case "scope":
 			scope = true
 			return s.words(i, &c.scopes)
@@ -172,10 +198,17 @@ func (s *Scratch) readPayload(text []byte) string {
 			scp = true
 			return s.words(i, &c.scopes)
 		case "client_id":
+			c.has |= hasClientID
 			return s.str(i, &c.client, RuleClaims)
 		case "azp":
-			azp = true
-			return s.str(i, &other, RuleClaims)
+			return s.str(i, &c.azp, RuleClaims)
+		case "acr":
+			return s.str(i, &c.acr, RuleClaims)
+		case "auth_time":
+			c.has |= hasSignedIn
+			return s.instant(i, &c.signedIn)
+		case "act":
+			return s.act(i)
 		case "cnf":
 			return RuleBound
 		}
@@ -184,8 +217,8 @@ func (s *Scratch) readPayload(text []byte) string {
 	if rule != "" {
 		return rule
 	}
-	if c.client == "" && azp {
-		c.client = other
+	if c.client == "" {
+		c.client = c.azp
 	}
 	if c.subject == "" {
 		c.subject = c.client
@@ -207,6 +240,35 @@ func (s *Scratch) str(i int, to *string, broken string) string {
 		return broken
 	}
 	*to = s.textOf(i)
+	return ""
+}
+
+// act reads who acts for the subject (RFC 8693, section 4.1). Actors before it,
+// nested inside, are history that decides nothing.
+func (s *Scratch) act(i int) string {
+	if s.doc.Nodes[i].Kind != jsondoc.Object {
+		return RuleClaims
+	}
+	var subject, client, issuer string
+	for k := int32(i) + 1; k < s.doc.Nodes[i].Next; k = s.doc.Nodes[k].Next {
+		s.key = grow(s.key, int(s.doc.Nodes[k].KeyEnd-s.doc.Nodes[k].KeyStart))
+		to := map[string]*string{"sub": &subject, "client_id": &client, "iss": &issuer}[string(s.doc.Key(int(k), s.key))]
+		if to == nil {
+			continue
+		}
+		if rule := s.str(int(k), to, RuleClaims); rule != "" {
+			return rule
+		}
+	}
+	if subject == "" {
+		subject = client
+	}
+	if subject == "" {
+		return RuleClaims
+	}
+	if s.claims.actor = subject; issuer != "" {
+		s.claims.actor = issuer + "#" + subject
+	}
 	return ""
 }
 
@@ -259,8 +321,8 @@ func (s *Scratch) instant(i int, to *int64) string {
 
 func (s *Scratch) identity() Identity {
 	c := &s.claims
-	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client}
-	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes}
+	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client, Actor: c.actor}
+	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0}
 }
 
 func grow(b []byte, n int) []byte {
