@@ -39,18 +39,54 @@ func (j *judge) fold(v []byte) []byte {
 	return out
 }
 
+// A route is what was read of a path.
+type route struct {
+	s      []byte // folded
+	climbs int    // "../" as every system reads it
+	odd    int    // spellings that only some step on the way turns into that
+	quoted int    // climbs right behind a quote or a bracket, and their like
+	dots   int    // the longest run of dots
+	behind bool   // a climb stands behind a quote or a bracket: an import, a link
+	secret int    // where a name stands that no caller should say; -1 nowhere
+	spaces bool
+}
+
 func (j *judge) path(v []byte) {
-	s := j.fold(v)
-	climbs, odd, dots := 0, 0, 0
-	spaces := bytes.IndexByte(s, ' ') >= 0
-	quotedClimb, chain, quoted := false, false, 0
+	r := route{s: j.fold(v)}
+	r.spaces = bytes.IndexByte(r.s, ' ') >= 0
+	if !j.climbs(&r) {
+		return
+	}
+	fuzzy := r.fuzzy()
+	j.secret(&r, fuzzy)
+	if fuzzy > 1 || fuzzy == 1 && r.secret >= 0 {
+		r.odd += fuzzy
+	}
+	j.climb(&r)
+	j.detour(&r)
+	if r.secret >= 0 {
+		j.file(&r)
+	}
+	j.wrapper(r.s)
+	// A NUL that ends a name for the system but not for the language above it.
+	if j.kinds&bCtl != 0 {
+		if n := bytes.IndexByte(v, 0); n > 0 && n < len(v)-1 && (isWord(v[n-1])) && (v[n+1] == '.' || v[n+1] == '/') {
+			j.add(clPath, "traversal.nul", 5)
+		}
+	}
+}
+
+// climbs counts the runs of dots that lead out of a folder. It reports whether
+// it came to the end.
+func (j *judge) climbs(r *route) bool {
+	s, chain := r.s, false
 	for i := 0; i < len(s); i++ {
 		n := bytes.Index(s[i:], []byte(".."))
 		if n < 0 {
 			break
 		}
 		if j.steps++; j.steps > j.limit {
-			return
+			return false
 		}
 		i += n
 		from := i
@@ -58,48 +94,50 @@ func (j *judge) path(v []byte) {
 			i++
 		}
 		run := i - from
-		dots = max(dots, run)
+		r.dots = max(r.dots, run)
 		e := i
 		for e < len(s) && e < i+8 && (s[e] == ';' || s[e] >= 0x80) { // ..;/ and leftovers of broken encodings
 			e++
 		}
 		sep := e < len(s) && s[e] == '/'
 		start := from == 0 || !isWord(s[from-1])
+		behind := from > 0 && kinds[s[from-1]]&(bQuote|bDouble|bTick|bOpen) != 0
 		switch {
 		case sep && (start || run > 2):
-			if spaces && from > 0 && kinds[s[from-1]]&(bQuote|bDouble|bTick|bOpen) != 0 {
-				quotedClimb, chain = true, true
+			if r.spaces && behind {
+				chain = true
 			} else if from == 0 || s[from-1] != '/' {
 				chain = false
 			}
 			if chain { // a link or an import in a text
-				quoted++
-			} else if run == 2 || run == 4 || climbs > 0 || odd > 0 {
-				climbs++
+				r.quoted++
+			} else if run == 2 || run == 4 || r.climbs > 0 || r.odd > 0 {
+				r.climbs++
 			} else {
-				odd++
+				r.odd++
 			}
-			if from > 0 && kinds[s[from-1]]&(bQuote|bDouble|bTick|bOpen) != 0 {
-				quotedClimb = true
-			}
+			r.behind = r.behind || behind
 			if e-i > 0 {
-				odd++
+				r.odd++
 			}
 		case from > 0 && s[from-1] == '/' && i == len(s) && run == 2:
-			climbs++
+			r.climbs++
 		case from > 0 && s[from-1] == '/' && i < len(s) && !isSpace(s[i]):
-			odd++
+			r.odd++
 		}
 	}
-	fuzzy := 0
-	// Segments of nothing but two or three marks stand for dots in spellings
-	// that some step on the way turns into them.
-	for i := 0; i < len(s); i++ {
-		n := bytes.IndexByte(s[i:], '/')
-		if n < 0 {
-			break
+	return true
+}
+
+// fuzzy counts segments of nothing but two or three marks, which stand for dots
+// in spellings that some step on the way turns into them.
+func (r *route) fuzzy() (n int) {
+	for s := r.s; ; {
+		e := bytes.IndexByte(s, '/')
+		if e < 0 {
+			return n
 		}
-		if seg := s[i : i+n]; len(seg) == 2 || len(seg) == 3 {
+		if seg := s[:e]; len(seg) == 2 || len(seg) == 3 {
 			marks, only := 0, true
 			for _, c := range seg {
 				if isWord(c) || c == ' ' || c == ':' || c == '*' || c == '-' || c == '(' || c == ')' {
@@ -109,71 +147,92 @@ func (j *judge) path(v []byte) {
 				}
 			}
 			if only && marks > 0 {
-				fuzzy++
+				n++
 			}
 		}
-		i += n
+		s = s[e+1:]
 	}
-	secret := false
-	at := -1
+}
+
+// secret finds the name that no caller should say. Whatever climbs may have
+// lost the separator before it.
+func (j *judge) secret(r *route, fuzzy int) {
+	s := r.s
+	r.secret = -1
 	pathFinder.find(s, &j.at)
 	for i, p := range pathSecrets {
-		if n := int(j.at[i]) - 1; n >= 0 && (n == 0 || !isWord(s[n-1]) || climbs+odd+fuzzy > 0 || dots > 3) {
-			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && climbs == 0 {
+		if n := int(j.at[i]) - 1; n >= 0 && (n == 0 || !isWord(s[n-1]) || r.climbs+r.odd+fuzzy > 0 || r.dots > 3) {
+			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && r.climbs == 0 {
 				continue
 			}
-			secret, at = true, n
-			break
+			r.secret = n
+			return
 		}
 	}
-	if fuzzy > 1 || fuzzy == 1 && secret {
-		odd += fuzzy
-	}
+}
+
+// climb weighs leaving the folder: "../../x" has no use where a name is
+// expected; one climb in a sentence or behind a quote is a relative path that
+// someone talks about, "see ../docs/setup.md" or "require('../x')".
+func (j *judge) climb(r *route) {
+	s, climbs, secret := r.s, r.climbs+r.odd, r.secret >= 0
 	switch {
-	case climbs+odd+quoted >= 1 && secret, climbs+odd >= 3:
+	case climbs+r.quoted >= 1 && secret, climbs >= 3,
+		r.climbs >= 2 && !r.behind || climbs >= 2 && !r.spaces:
 		j.add(clPath, "traversal.climb", 5)
-	case climbs >= 2 && !quotedClimb || climbs+odd >= 2 && !spaces:
-		j.add(clPath, "traversal.climb", 5)
-	case climbs+odd == 1 && !spaces && !quotedClimb:
-		if odd == 1 && bytes.HasSuffix(s, []byte("/...")) {
+	case climbs == 1 && !r.spaces && !r.behind:
+		if r.odd == 1 && bytes.HasSuffix(s, []byte("/...")) {
 			j.add(clPath, "traversal.climb", 1)
-		} else if bytes.HasPrefix(s, []byte("..")) || bytes.HasPrefix(s, []byte("/")) || j.decoded&(dPercent|dWidth) != 0 || odd > 0 {
+		} else if bytes.HasPrefix(s, []byte("..")) || bytes.HasPrefix(s, []byte("/")) || j.decoded&(dPercent|dWidth) != 0 || r.odd > 0 {
 			j.add(clPath, "traversal.climb", 5)
 		} else {
 			j.add(clPath, "traversal.climb", 4)
 		}
-	case climbs+quoted > 0: // a relative path in a sentence or a line of code
+	case r.climbs+r.quoted > 0:
 		j.add(clPath, "traversal.climb", 2)
-	case dots >= 3 && secret && s[0] == '.':
+	case r.dots >= 3 && secret && s[0] == '.':
 		j.add(clPath, "traversal.dots", 5)
-	case dots >= 2 && len(s) > 256 && s[0] == '/' && !spaces && longSegment(s):
+	case r.dots >= 2 && len(s) > 256 && s[0] == '/' && !r.spaces && longSegment(s):
 		j.add(clPath, "traversal.long", 5)
-	case dots >= 6 && !spaces && len(s) > dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):
+	case r.dots >= 6 && !r.spaces && len(s) > r.dots && (isAlpha(s[len(s)-1]) || s[len(s)-1] == '}') && (s[0] == '.' || s[0] == '/'):
 		j.add(clPath, "traversal.dots", 5)
 	}
-	// "/./././x": a path that goes nowhere, to slip past a prefix test.
-	if bytes.Contains(s, []byte("/././")) && !spaces {
-		j.add(clPath, "traversal.same", 5)
-	} else if len(s) < 8 && (bytes.Equal(s, []byte("/./")) || bytes.HasPrefix(s, []byte("/./"))) {
+}
+
+// detour weighs paths that go nowhere, to slip past a test of their beginning:
+// "/././x", "///x". An address has a host behind its slashes.
+func (j *judge) detour(r *route) {
+	s := r.s
+	if bytes.Contains(s, []byte("/././")) && !r.spaces || len(s) < 8 && bytes.HasPrefix(s, []byte("/./")) {
 		j.add(clPath, "traversal.same", 5)
 	}
-	if bytes.HasPrefix(s, []byte("///")) && !spaces && len(s) > 4 && bytes.IndexByte(bytes.TrimLeft(s, "/"), '/') < 0 && len(bytes.TrimLeft(s, "/")) > 2 {
+	if name := bytes.TrimLeft(s, "/"); bytes.HasPrefix(s, []byte("///")) && !r.spaces && len(s) > 4 && bytes.IndexByte(name, '/') < 0 && len(name) > 2 {
 		j.add(clPath, "traversal.empty", 5)
 	}
-	if secret {
-		whole := !bytes.HasPrefix(s, []byte("http")) && !spaces || at < 24 && !bytes.HasPrefix(s, []byte("http")) && bytes.IndexByte(s, ' ') > at
-		rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
-		switch {
-		case whole && len(s) > 2 && s[1] == ':' && isAlpha(s[0]):
-			j.add(clPath, "traversal.file", 5)
-		case whole && rooted && (s[0] == '/' || at == 0 || bytes.IndexByte(s[:at], ':') >= 0 || bytes.HasPrefix(s, []byte("web-inf"))) && !(at == 0 && bytes.IndexByte(s, '/') < 0 && !isolated(s)):
-			j.add(clPath, "traversal.file", 5)
-		case whole:
-			j.add(clPath, "traversal.file", 4)
-		default:
-			j.add(clPath, "traversal.file", 2)
-		}
+}
+
+// file weighs a path to something that no caller should name. In a sentence it
+// is a subject: "the file /etc/hosts maps names".
+func (j *judge) file(r *route) {
+	s, at := r.s, r.secret
+	http := bytes.HasPrefix(s, []byte("http"))
+	whole := !http && !r.spaces || at < 24 && !http && bytes.IndexByte(s, ' ') > at
+	rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
+	switch {
+	case whole && len(s) > 2 && s[1] == ':' && isAlpha(s[0]):
+		j.add(clPath, "traversal.file", 5)
+	case whole && rooted && (s[0] == '/' || at == 0 || bytes.IndexByte(s[:at], ':') >= 0 || bytes.HasPrefix(s, []byte("web-inf"))) && !(at == 0 && bytes.IndexByte(s, '/') < 0 && !isolated(s)):
+		j.add(clPath, "traversal.file", 5)
+	case whole:
+		j.add(clPath, "traversal.file", 4)
+	default:
+		j.add(clPath, "traversal.file", 2)
 	}
+}
+
+// wrapper weighs schemes under which an interpreter opens files. "file:" inside
+// a text may be spoken of.
+func (j *judge) wrapper(s []byte) {
 	for _, p := range [...]string{"php://", "zip://", "phar://", "expect://", "glob://", "data://", "compress.zlib://", "ogg://", "rar://", "ssh2."} {
 		if n := bytes.Index(s, []byte(p)); n >= 0 && (n == 0 || !isAlpha(s[n-1])) {
 			j.add(clPath, "traversal.wrapper", 5)
@@ -184,12 +243,6 @@ func (j *judge) path(v []byte) {
 			j.add(clPath, "traversal.wrapper", 5)
 		} else {
 			j.add(clPath, "traversal.wrapper", 3)
-		}
-	}
-	// A NUL that ends a name for the system but not for the language above it.
-	if j.kinds&bCtl != 0 {
-		if n := bytes.IndexByte(v, 0); n > 0 && n < len(v)-1 && (isWord(v[n-1])) && (v[n+1] == '.' || v[n+1] == '/') {
-			j.add(clPath, "traversal.nul", 5)
 		}
 	}
 }

@@ -117,9 +117,21 @@ func (j *judge) arithmetic(s []byte) bool {
 	return op
 }
 
-// command judges what stands at s[k:] as a command; sep is the byte that
-// brought it there, 0 for the start of the value.
-func (j *judge) command(s []byte, k int, sep byte) {
+// A shellWord is what stands where a shell would look for a command.
+type shellWord struct {
+	name   []byte // without what the shell drops
+	from   int    // where it begins
+	end    int    // where it ends
+	quoted bool   // begins with a quote
+	path   bool   // is reached through a path
+	broken int    // quotes, backslashes, carets, empty expansions inside the name
+	wild   int    // wildcards
+	none   bool   // there is nothing that names a command
+}
+
+// commandWord reads the command at s[k:] as a shell does, which drops quotes,
+// backslashes and empty expansions inside a name. buf holds the name.
+func commandWord(s []byte, k int, sep byte, buf []byte) (w shellWord) {
 	for k < len(s) && (isSpace(s[k]) || s[k] == '(' || s[k] == '{' || s[k] == '!' || s[k] == '+' || s[k] == '@') {
 		k++
 	}
@@ -130,107 +142,128 @@ func (j *judge) command(s []byte, k int, sep byte) {
 			}
 		}
 	}
-	quoted := k < len(s) && (s[k] == '\'' || s[k] == '"' || s[k] == '\\')
-	if quoted {
+	if w.quoted = k < len(s) && (s[k] == '\'' || s[k] == '"' || s[k] == '\\'); w.quoted {
 		k++
 	}
-	from := k
-	path := false
-	// Quotes, backslashes, carets and empty expansions inside a name are dropped by the shell.
-	var buf [24]byte
-	n, broken, wild := 0, 0, 0
-	for k < len(s) && n < len(buf) {
+	w.from = k
+	n := 0
+	for ; k < len(s) && n < len(buf); k++ {
 		c := s[k]
 		switch {
 		case isAlnum(c) || c == '_' || c == '-' && n > 0 || c == '.' && n > 0:
 			buf[n] = c
 			n++
-		case c == '/' || c == '\\' && k+1 < len(s) && path:
-			path = true
+			continue
+		case c == '/' || c == '\\' && k+1 < len(s) && w.path:
+			w.path = true
 			n = 0
+			continue
 		case (c == '\'' || c == '"' || c == '\\' || c == '^') && n > 0 && k+1 < len(s) && (isAlnum(s[k+1]) || s[k+1] == c):
-			broken++
+			w.broken++
+			continue
 		case c == '$' && n > 0 && k+1 < len(s) && (s[k+1] == '@' || s[k+1] == '*' || isDigit(s[k+1])):
-			broken++
+			w.broken++
 			k++
-		case (c == '?' || c == '*' || c == '[' || c == ']') && path:
-			wild++
+			continue
+		case (c == '?' || c == '*' || c == '[' || c == ']') && w.path:
+			w.wild++
 			buf[n] = c
 			n++
-		default:
-			goto done
+			continue
 		}
-		k++
+		break
 	}
-done:
-	name := buf[:n]
-	for len(name) > 0 && name[len(name)-1] == '.' {
-		name = name[:len(name)-1]
+	w.end = k
+	for w.name = buf[:n]; len(w.name) > 0 && w.name[len(w.name)-1] == '.'; {
+		w.name = w.name[:len(w.name)-1]
 	}
-	if n == 0 {
+	w.name, w.none = bytes.TrimSuffix(w.name, []byte(".exe")), n == 0
+	return w
+}
+
+// command judges what stands at s[k:] as a command; sep is the byte that
+// brought it there, 0 for the start of the value.
+func (j *judge) command(s []byte, k int, sep byte) {
+	var buf [24]byte
+	w := commandWord(s, k, sep, buf[:])
+	spelled := s[w.from:w.end]
+	switch known := shellPrograms.has(w.name); {
+	case !known && !w.none && sep != 0 && w.path && (w.wild > 0 && bytes.Contains(spelled, []byte("/bin/")) || bytes.Count(spelled, []byte("?")) > 2):
+		j.add(clCmd, "cmdi.glob", 5) // "/???/c?t": no name is written like this
+		return
+	case !known:
+		return
+	case w.broken > 0 && sep != 0:
+		j.add(clCmd, "cmdi.command", 5) // "c'a't": only to be read by no filter
 		return
 	}
-	name = bytes.TrimSuffix(name, []byte(".exe"))
-	known := shellPrograms.has(name)
-	if !known && sep != 0 && path && (wild > 0 && bytes.Contains(s[from:k], []byte("/bin/")) || bytes.Count(s[from:k], []byte("?")) > 2) {
-		j.add(clCmd, "cmdi.glob", 5)
-		return
-	}
-	if !known {
-		return
-	}
-	if broken > 0 && sep != 0 {
-		j.add(clCmd, "cmdi.command", 5)
-		return
-	}
-	rest := s[k:]
+	rest := s[w.end:]
 	args := bytes.TrimLeft(rest, " \t+")
 	args = args[:min(len(args), 256)]
 	spaced := len(args) < len(rest)
-	word := shellWords.has(name) && !path
 	end := len(args) == 0 || kinds[args[0]]&(bSemi|bPipe|bAmp|bLine|bTick|bHash) != 0 || args[0] == ')' && sep == '('
-	switch {
-	case len(args) > 0 && !spaced && sep == '&' && args[0] == ';': // a character reference
-		return
-	case len(args) > 0 && !spaced && (args[0] == '=' || args[0] == ':' || args[0] == '(' || args[0] == ',' || args[0] == '?' || args[0] == '!'):
-		if args[0] == '(' && sep != 0 && sep != '"' && (string(name) == "system" || string(name) == "exec" || string(name) == "eval") {
-			j.add(clCode, "code.call", 4)
+	if len(args) > 0 && !spaced {
+		switch args[0] {
+		case ';':
+			if sep == '&' { // a character reference
+				return
+			}
+		case '=', ':', '(', ',', '?', '!': // a field, a label, a function, a word of a sentence
+			if name := string(w.name); args[0] == '(' && sep != 0 && sep != '"' && (name == "system" || name == "exec" || name == "eval") {
+				j.add(clCode, "code.call", 4)
+			}
+			return
 		}
-		return
 	}
-	argued := j.argument(args, name)
-	if quoted && len(args) > 0 && (args[0] == '\'' || args[0] == '"') {
-		argued = j.argument(bytes.TrimLeft(args[1:], " "), name)
+	argued := j.argument(args, w.name)
+	if w.quoted && len(args) > 0 && (args[0] == '\'' || args[0] == '"') {
+		argued = j.argument(bytes.TrimLeft(args[1:], " "), w.name)
 	}
 	switch {
-	case path && (bytes.Contains(s[from:k], []byte("bin/")) || bytes.Contains(s[from:k], []byte(`system32\`))):
-		switch {
-		case sep != 0 || argued:
+	case w.path && (bytes.Contains(spelled, []byte("bin/")) || bytes.Contains(spelled, []byte(`system32\`))):
+		// "/bin/cat x"; "the shell is /bin/sh" begins with words.
+		if sep != 0 || argued || end && bytes.HasPrefix(s[w.from:], []byte("/")) {
 			j.add(clCmd, "cmdi.path", 5)
-		case end && bytes.HasPrefix(s[from:], []byte("/")):
-			j.add(clCmd, "cmdi.path", 5)
-		default:
+		} else {
 			j.add(clCmd, "cmdi.path", 3)
 		}
 	case sep == 0:
-		switch {
-		case !argued:
-			if end && len(name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
-				j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
-			}
-		case j.sensitive(args):
-			j.add(clCmd, "cmdi.command", 5)
-		case shellRisky.has(name):
-			j.add(clCmd, "cmdi.command", 3)
-		default: // a line out of a manual
-			j.add(clCmd, "cmdi.command", 2)
-		}
+		j.whole(&w, args, argued, end)
 	case sep == '"':
 		if argued && j.kinds&(bSemi|bPipe|bAmp|bTick|bDollar) != 0 {
 			j.add(clCmd, "cmdi.command", 5)
 		}
 	case sep == '(' && (spaced || end):
 		j.add(clCmd, "cmdi.substitution", 5)
+	default:
+		j.chained(s, &w, sep, args, argued, spaced, end)
+	}
+}
+
+// whole weighs a value that begins with a command: "id;", "cat /etc/passwd".
+// Without arguments, or with words for them, it is a word: "ping me".
+func (j *judge) whole(w *shellWord, args []byte, argued, end bool) {
+	switch {
+	case !argued:
+		if end && len(w.name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
+			j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
+		}
+	case j.sensitive(args):
+		j.add(clCmd, "cmdi.command", 5)
+	case shellRisky.has(w.name):
+		j.add(clCmd, "cmdi.command", 3)
+	default: // a line out of a manual
+		j.add(clCmd, "cmdi.command", 2)
+	}
+}
+
+// chained weighs a command behind a separator: "; cat /etc/passwd", "|id".
+// Programs named as words are need what words lack, an argument or the glue of
+// the separator: "cats; find them", "time & date".
+func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, spaced, end bool) {
+	word := shellWords.has(w.name) && !w.path
+	line := sep == '\n' || sep == '\r'
+	switch {
 	case argued:
 		n := 5
 		if sep == '\n' && !j.sensitive(args) && word {
@@ -238,23 +271,21 @@ done:
 		}
 		j.add(clCmd, "cmdi.command", n)
 	case end && !word:
-		if sep == '\n' || sep == '\r' {
+		if line {
 			j.add(clCmd, "cmdi.command", 3)
 		} else {
 			j.add(clCmd, "cmdi.command", 5)
 		}
 	case end:
-		glued := from > 0 && !isSpace(s[from-1])
+		glued := w.from > 0 && !isSpace(s[w.from-1])
 		switch {
-		case (sep == '\n' || sep == '\r') && from < 4 && len(name) > 1 && len(bytes.TrimSpace(args)) == 0:
+		case line && w.from < 4 && len(w.name) > 1 && len(bytes.TrimSpace(args)) == 0:
 			j.add(clCmd, "cmdi.command", 5) // a line break, then nothing but the command
-		case sep == '\n' || sep == '\r', len(name) == 1:
+		case line, len(w.name) == 1:
 			j.add(clCmd, "cmdi.command", 2)
-		case glued && len(name) > 1 && len(args) < 3 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
+		case glued && len(args) < 3 && j.kinds&bSpace == 0 && !(sep == '&' && j.kinds&bEqual != 0):
 			j.add(clCmd, "cmdi.command", 5) // "a;id", "|id|"
-		case sep == '(':
-			j.add(clCmd, "cmdi.command", 5)
-		case glued, from < 4 && len(bytes.TrimSpace(args)) <= 1:
+		case glued, w.from < 4 && len(bytes.TrimSpace(args)) <= 1:
 			j.add(clCmd, "cmdi.command", 4)
 		default:
 			j.add(clCmd, "cmdi.command", 2)
