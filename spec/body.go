@@ -404,7 +404,7 @@ const maxParts = 256
 func (c *Check) multipart(m *media, contentType string, body []byte) {
 	_, attributes, err := mime.ParseMediaType(contentType)
 	boundary := attributes["boundary"]
-	if err != nil || boundary == "" || len(boundary) > 70 {
+	if err != nil || boundary == "" || len(boundary) > 70 || extended(contentType) {
 		c.problem(sallyport.InBody, "", "multipart.boundary", "boundary is missing or malformed")
 		c.NotChecked = append(c.NotChecked, "body: multipart")
 		return
@@ -447,23 +447,32 @@ func (c *Check) part(part []byte) bool {
 	if !ok {
 		return false
 	}
-	name, file, found := "", "", false
+	name, file, found, text := "", "", false, true
 	for line := range strings.SplitSeq(string(head), "\r\n") {
 		key, value, ok := strings.Cut(line, ":")
 		if !ok || strings.TrimSpace(key) != key || key == "" {
 			return false
 		}
-		if strings.EqualFold(key, "Content-Disposition") {
+		switch {
+		case strings.EqualFold(key, "Content-Disposition"):
 			kind, attributes, err := mime.ParseMediaType(value)
-			if err != nil || found || kind != "form-data" {
+			if err != nil || found || kind != "form-data" || extended(value) {
 				return false
 			}
 			found = true
 			name = attributes["name"]
 			file = attributes["filename"]
+		case strings.EqualFold(key, "Content-Transfer-Encoding"):
+			switch strings.ToLower(strings.TrimSpace(value)) {
+			case "7bit", "8bit", "binary":
+			default: // some servers decode it, most do not (RFC 7578 section 4.7)
+				return false
+			}
+		case strings.EqualFold(key, "Content-Type"):
+			text = readable(value)
 		}
 	}
-	if !found || name == "" {
+	if !found || name == "" || !text && file == "" {
 		return false
 	}
 	if file != "" {
@@ -477,6 +486,23 @@ func (c *Check) part(part []byte) bool {
 	v := string(content)
 	c.add(Param{In: sallyport.InBody, Name: name, Raw: v, Value: v})
 	return true
+}
+
+// extended reports whether a header value has parameters such as filename*,
+// which RFC 7578 forbids and not every server reads alike.
+func extended(value string) bool {
+	quoted := false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == '*' && !quoted:
+			return true
+		}
+	}
+	return false
 }
 
 // CheckResponse checks status and headers of an answer.
