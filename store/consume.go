@@ -221,8 +221,13 @@ func (r *run) hold(m jetstream.Msg) error {
 	r.delivered, r.tail = meta.Sequence.Consumer, m
 	if meta.Sequence.Stream > r.last { // else a second delivery while the first was at work
 		r.last = meta.Sequence.Stream
-		r.held = append(r.held, Message{Seq: meta.Sequence.Stream, Subject: m.Subject(), Time: meta.Timestamp, Data: m.Data()})
-		r.size += len(m.Data())
+		data, err := decompress(m.Headers(), m.Data())
+		if err != nil {
+			r.stream.log.Error("a message of the stream cannot be read and is passed over", "consumer", r.Durable, "seq", r.last, "error", err)
+			return nil
+		}
+		r.held = append(r.held, Message{Seq: r.last, Subject: m.Subject(), Time: meta.Timestamp, Data: data})
+		r.size += len(data)
 	}
 	return nil
 }

@@ -186,9 +186,13 @@ func message(subject, id string, data []byte) (*nats.Msg, error) {
 	if !strings.HasPrefix(subject, subjectRoot) {
 		return nil, fmt.Errorf("subject %q does not start with %s", subject, subjectRoot)
 	}
-	m := &nats.Msg{Subject: subject, Data: data}
+	m := &nats.Msg{Subject: subject}
+	compress(m, data)
 	if id != "" {
-		m.Header = nats.Header{jetstream.MsgIDHeader: []string{id}}
+		if m.Header == nil {
+			m.Header = nats.Header{}
+		}
+		m.Header[jetstream.MsgIDHeader] = []string{id}
 	}
 	return m, nil
 }
@@ -219,7 +223,7 @@ func (s *Stream) begin(subject, id string, data []byte) (*link, *nats.Msg, error
 		return nil, nil, err
 	}
 	if s.embedded != nil {
-		if err := s.embedded.room(len(data)); err != nil {
+		if err := s.embedded.room(len(m.Data)); err != nil {
 			return nil, nil, err
 		}
 	}

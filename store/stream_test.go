@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -319,6 +321,7 @@ func TestStreamKeepsWithinItsBounds(t *testing.T) {
 		o.MaxBytes = 1 << 20
 		s := open(t, o)
 		data := make([]byte, 64<<10)
+		_, _ = rand.Read(data) // no smaller when compressed
 		for range 40 {
 			if _, err := s.Stream().Publish(t.Context(), "sallyport.a", "", data); err != nil {
 				t.Fatal(err)
@@ -438,10 +441,12 @@ func TestReallyFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			acked := map[string]bool{}
+			noise := make([]byte, 50<<10)
+			_, _ = rand.Read(noise) // no smaller when compressed
 			publish := func(name string) error {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
-				_, err := s.Stream().Publish(ctx, "sallyport.a", "", []byte(name+" "+strings.Repeat("y", 100<<10)))
+				_, err := s.Stream().Publish(ctx, "sallyport.a", "", fmt.Appendf(nil, "%s %x", name, noise))
 				if err == nil {
 					acked[name] = true
 				}
@@ -688,4 +693,43 @@ func TestEveryMessageCanBeSynced(t *testing.T) {
 	if err := s.DB().NewRaw("PRAGMA synchronous").Scan(t.Context(), &level); err != nil || level != 2 {
 		t.Errorf("synchronous = %d, %v; want 2 (FULL)", level, err)
 	}
+}
+
+// What is published comes back as it was, in less space where it repeats itself.
+func TestMessagesAreCompressed(t *testing.T) {
+	onEach(t, func(t *testing.T, o store.Options) {
+		s := open(t, o)
+		noise := make([]byte, 4096)
+		_, _ = rand.Read(noise)
+		like := bytes.Repeat([]byte(`{"id":"7f3a","status":200,"path":"/v1/items/"}`), 4000)
+		for _, data := range [][]byte{{}, []byte("short"), noise, like} {
+			before, err := s.Stream().Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Stream().Publish(t.Context(), "sallyport.a", "", data); err != nil {
+				t.Fatal(err)
+			}
+			after, err := s.Stream().Stats(t.Context())
+			if grown := after.Bytes - before.Bytes; err != nil || grown > uint64(len(noise)+512) {
+				t.Errorf("%d bytes take %d, %v", len(data), grown, err)
+			}
+		}
+		var mu sync.Mutex
+		var got [][]byte
+		consume(t, s, "reads", func(_ context.Context, ms []store.Message) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range ms {
+				got = append(got, m.Data)
+			}
+			return nil
+		}, "sallyport.>")
+		eventually(t, "all read", func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 4 })
+		for i, want := range [][]byte{{}, []byte("short"), noise, like} {
+			if !bytes.Equal(got[i], want) {
+				t.Errorf("message %d: %d bytes, want %d, or other ones", i, len(got[i]), len(want))
+			}
+		}
+	})
 }
