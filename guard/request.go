@@ -359,7 +359,14 @@ func (s *Session) meets(needs []need) bool {
 func (s *Session) validated() {
 	problems := s.check.Problems[s.seen:]
 	s.seen = len(s.check.Problems)
-	if s.op.spec == nil || !s.on(validate) {
+	judged := s.op.spec != nil && s.on(validate)
+	for i := range problems {
+		p := &problems[i]
+		if s.on(inspecting) && !(judged && s.op.modes[validate] == sallyport.Enforce) && s.blinds(p.Rule) {
+			s.fault(inspecting, refusedUnreadable, p.Rule, p.Place, "", p.Detail)
+		}
+	}
+	if !judged {
 		return
 	}
 	for i := range problems {
@@ -373,6 +380,31 @@ func (s *Session) validated() {
 			}
 		}
 	}
+}
+
+// blinds reports whether a problem keeps inspection from seeing values that the
+// upstream may see: then it is inspection's affair as well, whoever validates.
+func (s *Session) blinds(rule string) bool {
+	switch rule {
+	case "parameter.count", "multipart.syntax", "multipart.boundary":
+		return true
+	case "body.charset":
+		return !likeASCII(s.contentType)
+	}
+	return false
+}
+
+// likeASCII reports whether the character set of a media type writes ASCII as
+// ASCII does, so that an attack can be seen in its bytes.
+func likeASCII(contentType string) bool {
+	_, set, found := strings.Cut(strings.ToLower(contentType), "charset")
+	set = strings.TrimLeft(set, " =\t\"'")
+	for _, known := range [...]string{"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-", "latin", "windows-125", "koi8-"} {
+		if strings.HasPrefix(set, known) {
+			return true
+		}
+	}
+	return !found
 }
 
 // refusalFor chooses the kind of refusal for a rule of the specification.

@@ -35,7 +35,7 @@ func (s *Session) inspectParams(params []spec.Param) {
 			continue // it is the very key that was demanded, or refused already
 		}
 		if p.Bad {
-			s.fault(inspecting, refusedInvalidEncoding, "encoding.percent", sallyport.Place{In: p.In, Name: p.Name}, "", "broken percent-encoding")
+			s.fault(inspecting, refusedUnreadable, "encoding.percent", sallyport.Place{In: p.In, Name: p.Name}, "", "broken percent-encoding")
 		}
 		if !p.Declared && p.In != sallyport.InHeader { // a header's name is a token by its grammar
 			if f := s.p.engine.CheckString(p.Name, p.In, &s.inspected); f.Hit() {
@@ -78,7 +78,7 @@ func (s *Session) whence(p *spec.Param) bool {
 	return host != "" && strings.EqualFold(host, s.r.Host)
 }
 
-var refusedInvalidEncoding = &Refusal{Kind: KindInvalid, Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect}
+var refusedUnreadable = &Refusal{Kind: KindInvalid, Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect}
 
 // inspectDoc asks the engine about each string and key of the JSON body.
 func (s *Session) inspectDoc() {
@@ -144,7 +144,7 @@ func (s *Session) inspectTarget() {
 	}
 	if rule, detail := strangePath(path); rule != "" {
 		class := ""
-		r := refusedInvalidEncoding
+		r := refusedUnreadable
 		if rule == "target.traversal" {
 			class, r = "traversal", refusedAttack
 		}

@@ -488,21 +488,34 @@ func (c *Check) part(part []byte) bool {
 	return true
 }
 
-// extended reports whether a header value has parameters such as filename*,
-// which RFC 7578 forbids and not every server reads alike.
+// extended reports whether a header value has parameters such as name*, which
+// RFC 7578 forbids and not every server reads. A filename* beside a filename
+// stands: .NET sends both, and to everyone it is a file.
 func extended(value string) bool {
-	quoted := false
+	starred, plain := false, false
+	key, quoted, atKey := 0, false, false
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
 		case c == '"':
 			quoted = !quoted
 		case c == '\\' && quoted:
 			i++
-		case c == '*' && !quoted:
-			return true
+		case quoted:
+		case c == ';':
+			key, atKey = i+1, true
+		case c == '=' && atKey:
+			atKey = false
+			switch k := strings.TrimSpace(value[key:i]); {
+			case strings.EqualFold(k, "filename*"):
+				starred = true
+			case strings.EqualFold(k, "filename"):
+				plain = !strings.HasPrefix(value[i:], `=""`) && len(value) > i+1
+			case strings.Contains(k, "*"):
+				return true
+			}
 		}
 	}
-	return false
+	return starred && !plain
 }
 
 // CheckResponse checks status and headers of an answer.

@@ -125,6 +125,8 @@ func TestBodies(t *testing.T) {
 		{"/form", "multipart/form-data; boundary*=utf-8''xyz", multipart(`name="n"`, "5", `name="photo"; filename="a.png"`, "x"), "multipart.boundary@body", ""},
 		{"/form", multi, multipart(`name="n"`, "5", `name="photo"; filename="a*=b.png"`, "x"), "", ""},
 		{"/form", multi, multipart(`name="n"`, "5", `name="photo"; filename*=utf-8''a.png`, "x"), "multipart.syntax@body", ""},
+		{"/form", multi, multipart(`name="n"`, "5", `name="photo"; filename=""; filename*=utf-8''a.png`, "x"), "multipart.syntax@body", ""},
+		{"/form", multi, multipart(`name="n"`, "5", `name="photo"; filename="a.png"; filename*=utf-8''a.png`, "x"), "", ""},
 		{"/form", multi, multipart(`name="n"`, "5", `name*0="pho"; name*1="to"; filename="a"`, "x"), "multipart.syntax@body", ""},
 		{"/form", multi, multipart("name=\"n\"\r\nContent-Transfer-Encoding: quoted-printable", "=35", `name="photo"; filename="a.png"`, "x"), "multipart.syntax@body", ""},
 		{"/form", multi, multipart("name=\"n\"\r\nContent-Transfer-Encoding: 8bit", "5", `name="photo"; filename="a.png"`, "x"), "", ""},
