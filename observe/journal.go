@@ -178,7 +178,7 @@ func (j *Journal) cursor() store.Cursor {
 
 // reading is what one message holds: all of it for memory, some for the table.
 type reading struct {
-	seen []*seen
+	seen []seen
 	rows []row
 }
 
@@ -186,8 +186,11 @@ type reading struct {
 // subscriber, is decoded whole.
 func (j *Journal) read(m store.Message) *reading {
 	r := &reading{}
-	err := glances(m.Data, func(g *glance) {
-		s := &seen{glance: *g}
+	err := glances(m.Data, func(g *glance, more int) {
+		if r.seen == nil {
+			r.seen = make([]seen, 0, min(more, 1024))
+		}
+		s := seen{glance: *g}
 		if !g.plain || j.sampled(g.id) {
 			x, err := g.exchange()
 			if err != nil {
@@ -229,8 +232,8 @@ func (j *Journal) see(ctx context.Context, messages []store.Message) {
 func (j *Journal) show(r *reading) {
 	j.rates.add(r.seen)
 	j.deliver(r.seen)
-	for _, s := range r.seen {
-		s.whole = nil // the ring holds the bytes alone, a third of the size
+	for i := range r.seen {
+		r.seen[i].whole = nil // the ring holds the bytes alone, a third of the size
 	}
 	j.ring.add(r.seen)
 }
@@ -371,44 +374,43 @@ func (j *Journal) List(ctx context.Context, f Filter) (Page, error) {
 	return p, nil
 }
 
-// ring keeps the newest exchanges, in the order in which they came.
+// ring keeps the newest exchanges, in the order in which they came. It is
+// written with every exchange and read by people, so it is a plain list.
 type ring struct {
 	size int
 
 	mu   sync.RWMutex
 	kept []*seen
 	next int
-	byID map[string]*seen
 }
 
-func (r *ring) add(fresh []*seen) {
+func (r *ring) add(fresh []seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byID == nil {
-		r.byID = map[string]*seen{}
-	}
-	for _, s := range fresh {
+	for i := range fresh {
 		if len(r.kept) < r.size {
-			r.kept = append(r.kept, s)
-		} else {
-			if old := r.kept[r.next]; r.byID[old.id] == old {
-				delete(r.byID, old.id)
-			}
-			r.kept[r.next] = s
-			r.next = (r.next + 1) % r.size
+			r.kept = append(r.kept, &fresh[i])
+			continue
 		}
-		r.byID[s.id] = s
+		r.kept[r.next] = &fresh[i]
+		r.next = (r.next + 1) % r.size
 	}
 }
 
 func (r *ring) find(id string) *sallyport.Exchange {
 	r.mu.RLock()
-	s := r.byID[id]
+	var found *seen
+	for _, s := range r.kept {
+		if s.id == id {
+			found = s
+			break
+		}
+	}
 	r.mu.RUnlock()
-	if s == nil {
+	if found == nil {
 		return nil
 	}
-	return s.look()
+	return found.look()
 }
 
 // list gives the newest of those that f chooses, at most limit. Ids sort by
@@ -471,11 +473,12 @@ func (j *Journal) Tail(ctx context.Context, f Filter) <-chan Live {
 	return t.out
 }
 
-func (j *Journal) deliver(fresh []*seen) {
+func (j *Journal) deliver(fresh []seen) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for t := range j.tails {
-		for _, s := range fresh {
+		for i := range fresh {
+			s := &fresh[i]
 			if !t.filter.glance(&s.glance) {
 				continue
 			}

@@ -72,47 +72,47 @@ type rates struct {
 	total  uint64
 }
 
-func (r *rates) add(fresh []*seen) {
+func (r *rates) add(fresh []seen) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now().Unix()
-	for _, s := range fresh {
+	var second, minute tallied
+	for i := range fresh {
+		s := &fresh[i]
 		r.total++
 		at := min(s.at.Unix(), now) // the clock of another node may run ahead
 		if at > now-seconds {
-			bump(&r.second[at%seconds], at, s)
+			second.bump(&r.second[at%seconds], at, s)
 		}
 		if at /= 60; at > now/60-minutes && at >= 0 {
-			bump(&r.minute[at%minutes], at, s)
+			minute.bump(&r.minute[at%minutes], at, s)
 		}
 	}
 }
 
-func bump(s *step, at int64, x *seen) {
-	if s.at != at || s.counts == nil {
-		if s.at > at {
+// tallied is where the last exchange was counted: the next is mostly alike.
+type tallied struct {
+	step *step
+	at   int64
+	key  series
+	c    *count
+}
+
+func (t *tallied) bump(s *step, at int64, x *seen) {
+	key := series{x.api, x.action}
+	if t.step != s || t.at != at || t.key != key {
+		c := s.count(at, key)
+		if c == nil {
 			return
 		}
-		*s = step{at: at, counts: map[series]*count{}, reasons: map[spoke]uint64{}}
+		*t = tallied{s, at, key, c}
 	}
-	key := series{x.api, x.action}
-	c := s.counts[key]
-	if c == nil {
-		if len(s.counts) >= maxSeries {
-			key.api = "…"
-			c = s.counts[key]
-		}
-		if c == nil {
-			c = &count{}
-			s.counts[key] = c
-		}
-	}
-	c.all++
+	t.c.all++
 	if !x.plain && x.action == sallyport.ActionAllow {
-		c.flagged++
+		t.c.flagged++
 	}
 	if x.status >= 500 {
-		c.errors++
+		t.c.errors++
 	}
 	if x.plain || x.whole == nil {
 		return
@@ -126,6 +126,28 @@ func bump(s *step, at int64, x *seen) {
 			s.reasons[k]++
 		}
 	}
+}
+
+// count is where to count key in the step number at; nil when that is over.
+func (s *step) count(at int64, key series) *count {
+	if s.at != at || s.counts == nil {
+		if s.at > at {
+			return nil
+		}
+		*s = step{at: at, counts: map[series]*count{}, reasons: map[spoke]uint64{}}
+	}
+	c := s.counts[key]
+	if c == nil {
+		if len(s.counts) >= maxSeries {
+			key.api = "…"
+			c = s.counts[key]
+		}
+		if c == nil {
+			c = &count{}
+			s.counts[key] = c
+		}
+	}
+	return c
 }
 
 // Rates gives counts per second for a span up to five minutes, per minute up to

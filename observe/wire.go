@@ -26,15 +26,16 @@ type glance struct {
 
 var errWire = errors.New("not an event")
 
-// glances reads the exchanges of an event.
-func glances(event []byte, each func(g *glance)) error {
+// glances reads the exchanges of an event; each is told how many are left, it
+// included.
+func glances(event []byte, each func(g *glance, left int)) error {
 	w := wire{b: event}
 	for range w.head(5) {
 		if key := w.uint(); key != 1 {
 			w.skip(0)
 			continue
 		}
-		for range w.head(4) {
+		for left := w.head(4); left > 0; left-- {
 			start := w.at
 			g := glance{plain: true, action: sallyport.ActionAllow}
 			w.exchange(&g)
@@ -42,7 +43,7 @@ func glances(event []byte, each func(g *glance)) error {
 				break
 			}
 			g.raw = event[start:w.at]
-			each(&g)
+			each(&g, int(left))
 		}
 	}
 	if w.failed {
@@ -74,6 +75,7 @@ type wire struct {
 	b      []byte
 	at     int
 	failed bool
+	api    string // the last one: the next is mostly the same
 }
 
 const maxNesting = 16
@@ -133,15 +135,17 @@ func (w *wire) uint() uint64 {
 	return n
 }
 
-func (w *wire) text() string {
+func (w *wire) text() string { return string(w.bytes()) }
+
+// bytes are the bytes of a text.
+func (w *wire) bytes() []byte {
 	major, _, n := w.any()
 	if major != 3 || n > uint64(len(w.b)-w.at) {
 		w.fail()
-		return ""
+		return nil
 	}
-	s := string(w.b[w.at : w.at+int(n)])
 	w.at += int(n)
-	return s
+	return w.b[w.at-int(n) : w.at]
 }
 
 // time reads microseconds since 1970 or, in older events, seconds.
@@ -204,16 +208,18 @@ func (w *wire) exchange(g *glance) {
 		case 2:
 			g.at = w.time()
 		case 6:
-			g.api = w.text()
+			if b := w.bytes(); string(b) != w.api {
+				w.api = string(b)
+			}
+			g.api = w.api
 		case 17:
 			g.status = int(w.uint())
 		case 25:
 			for m := w.head(5); m > 0 && !w.failed; m-- {
 				switch w.uint() {
 				case 1:
-					if a := sallyport.Action(w.text()); a != "" {
-						g.action = a
-						g.plain = g.plain && a == sallyport.ActionAllow
+					if b := w.bytes(); len(b) > 0 && string(b) != string(sallyport.ActionAllow) {
+						g.action, g.plain = sallyport.Action(b), false
 					}
 				case 4:
 					k := w.head(4)

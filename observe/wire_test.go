@@ -26,7 +26,7 @@ func FuzzGlances(f *testing.F) {
 		f.Fatal(err)
 	}
 	seen := 0
-	if err := glances(whole, func(g *glance) {
+	if err := glances(whole, func(g *glance, _ int) {
 		x := e.Exchanges[seen]
 		got, err := g.exchange()
 		if err != nil || got.ID != x.ID || got.Status != x.Status {
@@ -44,7 +44,7 @@ func FuzzGlances(f *testing.F) {
 	f.Add([]byte{0xa1, 0x01, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Add(slices.Repeat([]byte{0x81}, 1000))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = glances(b, func(g *glance) {
+		_ = glances(b, func(g *glance, _ int) {
 			if len(g.raw) == 0 || len(g.raw) > len(b) {
 				t.Errorf("%d bytes of %d", len(g.raw), len(b))
 			}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Messages travel and are stored compressed: the records of a batch are much
@@ -60,4 +62,46 @@ func decompress(header nats.Header, data []byte) ([]byte, error) {
 		return nil, errors.New("too large")
 	}
 	return s2.Decode(nil, data)
+}
+
+// decoded remembers the last messages that were decompressed: the consumers of
+// a process mostly read the same one at about the same time.
+type decoded struct {
+	mu   sync.Mutex
+	last [8]Message
+	next int
+}
+
+func (d *decoded) find(seq uint64, at time.Time) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.last {
+		if d.last[i].Seq == seq && d.last[i].Time.Equal(at) {
+			return d.last[i].Data
+		}
+	}
+	return nil
+}
+
+func (d *decoded) keep(seq uint64, at time.Time, data []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last[d.next] = Message{Seq: seq, Time: at, Data: data}
+	d.next = (d.next + 1) % len(d.last)
+}
+
+// data is what was published as m, decompressed.
+func (s *Stream) data(m jetstream.Msg, seq uint64, at time.Time) ([]byte, error) {
+	header := m.Headers()
+	if len(header[encodingHeader]) == 0 {
+		return m.Data(), nil
+	}
+	if data := s.decoded.find(seq, at); data != nil {
+		return data, nil
+	}
+	data, err := decompress(header, m.Data())
+	if err == nil {
+		s.decoded.keep(seq, at, data)
+	}
+	return data, err
 }

@@ -221,7 +221,7 @@ func (r *run) hold(m jetstream.Msg) error {
 	r.delivered, r.tail = meta.Sequence.Consumer, m
 	if meta.Sequence.Stream > r.last { // else a second delivery while the first was at work
 		r.last = meta.Sequence.Stream
-		data, err := decompress(m.Headers(), m.Data())
+		data, err := r.stream.data(m, r.last, meta.Timestamp)
 		if err != nil {
 			r.stream.log.Error("a message of the stream cannot be read and is passed over", "consumer", r.Durable, "seq", r.last, "error", err)
 			return nil

@@ -27,7 +27,8 @@ const (
 // messages for the moment: it is being started again, or its server is away.
 var ErrUnavailable = errors.New("event stream is unavailable")
 
-// Message is one message of the stream. Data is the receiver's to keep.
+// Message is one message of the stream. Data may be kept, and must not be
+// changed: other consumers are given the same.
 type Message struct {
 	Seq     uint64 // place in the stream; rises, with gaps
 	Subject string
@@ -45,6 +46,7 @@ type Stream struct {
 	mu   sync.RWMutex
 	link *link // nil while the embedded server is being started again
 
+	decoded   decoded
 	consumers sync.Map // durable → *state
 	closed    atomic.Bool
 }
