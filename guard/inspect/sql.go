@@ -11,10 +11,13 @@ import "bytes"
 func (j *judge) sql(v []byte) {
 	score, rule := j.sqlInject(v, 0, 0)
 	j.add(clSQL, rule, score)
-	if j.kinds&(bQuote|bDouble|bTick) == 0 || score >= 5 {
+	if j.kinds&(bQuote|bDouble|bTick|bSquare) == 0 || score >= 5 {
 		return
 	}
-	for _, q := range [...]byte{'\'', '"', '`'} {
+	for _, q := range [...]byte{'\'', '"', '`', ']'} {
+		if q == ']' && j.kinds&bSquare == 0 {
+			break
+		}
 		// The first quote is where a statement's string would end; a few more are
 		// tried because the first may be escaped or doubled.
 		starts, most := 0, 4
@@ -23,11 +26,14 @@ func (j *judge) sql(v []byte) {
 		}
 		for i := 0; i < len(v) && starts < most; i++ {
 			n := bytes.IndexByte(v[i:], q)
-			if n < 0 {
+			if n < 0 || q == ']' && bytes.IndexByte(v[:i+n], '[') >= 0 {
 				break
 			}
 			i += n
 			starts++
+			if quotedOperator(v, i) {
+				continue
+			}
 			if score, rule := j.sqlInject(v, i+1, q); score > 0 {
 				j.add(clSQL, rule, score)
 				if score >= 5 {
@@ -36,6 +42,20 @@ func (j *judge) sql(v []byte) {
 			}
 		}
 	}
+}
+
+// quotedOperator reports whether the quote at v[i] begins an operator in quotes
+// that a text speaks of: "a single leading '=' is kept". The statement of
+// "x'='x" has no space before its quote, and few words around it.
+func quotedOperator(v []byte, i int) bool {
+	if i == 0 || isWord(v[i-1]) || kinds[v[i-1]]&(bQuote|bDouble|bClose) != 0 {
+		return false
+	}
+	k := i + 1
+	for k < len(v) && k < i+9 && (isAlpha(v[k]) || kinds[v[k]]&(bEqual|bLess|bMore) != 0 || v[k] == '!' || v[k] == ':') {
+		k++
+	}
+	return k > i+1 && k < len(v) && v[k] == v[i] && (bytes.Count(v[:min(len(v), 256)], []byte(" ")) > 2 || i > 0 && v[i-1] >= 0x80)
 }
 
 const sqlTokens = 600 // tokens read from one break-out
@@ -81,6 +101,7 @@ type sqlWalk struct {
 	n        int      // tokens read before this one
 	first    bool     // this is the first
 	opener   sqlKind  // the kind of the first
+	asked    bool     // the first is a function of SQL's
 	last     sqlToken // the one before this
 	operand  bool     // an operand is complete …
 	lastKind operandKind
@@ -132,7 +153,7 @@ func (w *sqlWalk) peek() sqlToken {
 func (w *sqlWalk) step(t *sqlToken) {
 	w.first = w.n == 0
 	if w.first {
-		w.opener = t.kind
+		w.opener, w.asked = t.kind, t.call >= callUseful
 	}
 	if t.system && t.kind != tComment {
 		if t.kind == tVar {
@@ -211,6 +232,9 @@ func (w *sqlWalk) settle(right operandKind) {
 	if w.comparing {
 		w.comparing = false
 		switch {
+		case w.maths && w.depth > 0 && w.left == oNumber && right == oNumber && w.cmp != '<' && w.cmp != '>' && (w.asked || w.opener == tOpen || w.opener == tNumber):
+			// "(4=4)*7", "iif(4=4,1,1/0)": no formula compares two numbers in parentheses.
+			w.add(5, "sqli.tautology")
 		case w.maths && w.quote == 0 && (w.logic == 0 || w.cmp != '=' || !literal(w.left) || !literal(right)):
 		case w.logic == 0 && !w.clause && (w.cmp == '<' || w.cmp == '>'):
 		case literal(w.left) && literal(right) && (w.logic > 0 || w.quote != 0 || w.clause):
@@ -258,11 +282,13 @@ func (w *sqlWalk) call(t *sqlToken) {
 		if w.first && w.quote == 0 {
 			w.bareCall = true
 			w.add(3, "sqli.function")
+		} else if w.reference(t) { // sleep (3), as manuals refer to each other
+			w.add(1, "sqli.function")
 		} else {
 			w.add(5, "sqli.function")
 		}
 	case callUseful:
-		if w.quote != 0 || w.logic > 0 || w.started > 0 || w.last.kind == tOp || w.depth > 0 {
+		if w.quote != 0 || w.logic > 0 || w.started > 0 || (w.last.kind == tOp || w.depth > 0) && (!w.formula() || w.score < 1) {
 			w.add(2, "sqli.function")
 		} else if w.first {
 			w.add(1, "sqli.function")
@@ -276,10 +302,29 @@ func (w *sqlWalk) call(t *sqlToken) {
 	w.operand, w.lastKind, w.last = false, oCall, *t
 }
 
+// reference reports whether a function stands with a space before its
+// parenthesis where nothing has begun yet.
+func (w *sqlWalk) reference(t *sqlToken) bool {
+	return !w.out() && w.logic == 0 && w.started == 0 && t.end < len(w.l.v) && w.l.v[t.end] == ' '
+}
+
+// formula reports whether nothing but arithmetic and calls was read, as in
+// "sum(price) / count(items)" or a line of code.
+func (w *sqlWalk) formula() bool {
+	return !w.out() && w.logic == 0 && w.started == 0 && w.spoken == tEnd
+}
+
 // comment weighs a comment: it takes away what the statement goes on with.
 // "admin'--" needs nothing else; "it's late -- well" has text behind it.
 func (w *sqlWalk) comment(t *sqlToken) {
 	v, rest := w.l.v, w.l.i
+	if t.code == '#' && t.start+1 < len(v) && isDigit(v[t.start+1]) && w.quote == 0 && w.score < 3 { // "(#2073)", a number of an issue
+		w.broke = true
+		return
+	}
+	if w.bareCall && w.depth == 0 && w.operand { // sleep(7)#, and another line
+		w.ended = true
+	}
 	for rest < len(v) && isSpace(v[rest]) {
 		rest++
 	}
@@ -440,7 +485,7 @@ func (w *sqlWalk) comparison(t *sqlToken) {
 			return
 		}
 	}
-	if w.quote == 0 && w.logic == 0 && w.started == 0 && !w.first {
+	if w.quote == 0 && w.logic == 0 && w.started == 0 && (!w.first || t.code == '<' || t.code == '>') {
 		w.maths = true
 	}
 	w.cmp = t.code
@@ -481,12 +526,12 @@ func (w *sqlWalk) union() bool {
 		return false
 	}
 	save := w.l.i
-	u := w.l.next()
+	u := w.l.past()
 	for u.word == "all" || u.word == "distinct" || u.word == "distinctrow" || u.kind == tOpen {
 		if u.kind == tOpen {
 			w.depth++
 		}
-		u = w.l.next()
+		u = w.l.past()
 	}
 	if u.kind == tSelect || u.word == "values" {
 		if w.quote != 0 || w.first || w.last.kind == tOpen || w.lastKind == oNumber || w.closes > 0 || w.lastKind == oGroup || w.started > 0 || w.lastKind == oNull {
@@ -583,7 +628,7 @@ func (w *sqlWalk) stack(t *sqlToken) {
 func (w *sqlWalk) part(t *sqlToken) {
 	switch t.word {
 	case "order", "group":
-		if w.l.next().word != "by" || !w.operand && !w.first {
+		if w.l.past().word != "by" || !w.operand && !w.first {
 			w.broke = true
 			break
 		}
@@ -702,8 +747,10 @@ func (w *sqlWalk) verdict() (int, string) {
 			w.score += 2
 		}
 	}
+	led := true
 	if w.compared && w.logic == 0 && !w.clause && (w.broke || w.quote != 0 && (!w.closed || w.from > 24)) {
 		w.score -= 3 // a comparison right behind a quote, which led nowhere
+		led = false
 	}
 	if w.broke && w.score < 5 {
 		// What did not go on as SQL is text that began like SQL.
@@ -712,7 +759,7 @@ func (w *sqlWalk) verdict() (int, string) {
 	if w.arith && w.ended && w.score > 0 && w.quote != 0 {
 		w.score += 2
 	}
-	if w.ended && !w.broke && w.score == 4 && w.quote != 0 {
+	if w.ended && !w.broke && w.score == 4 && w.quote != 0 && led {
 		w.score++
 	}
 	return min(w.score, 10), w.rule

