@@ -31,9 +31,9 @@ type RecorderOptions struct {
 	Queue      int           // exchanges waiting, all shards together; default 16384
 	QueueBytes int64         // of body samples waiting; beyond it samples are dropped; default 32 MiB
 	Workers    int           // default: half of GOMAXPROCS, at least one
-	Batch      int           // exchanges in one event; default 128
+	Batch      int           // exchanges in one event; default 256
 	Delay      time.Duration // an exchange waits at most this long for its batch; default 20 ms
-	InFlight   int           // events published and not acknowledged; default 64
+	InFlight   int           // events published and not acknowledged; default 32
 
 	SampleFirst  int // bodies sampled of the first exchanges of an operation and status; default 20
 	SampleOneIn  int // afterwards one in so many, growing to sixteen times that; default 64
@@ -50,9 +50,9 @@ func (o *RecorderOptions) fill() error {
 	o.Queue = cmp.Or(o.Queue, 16384)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)
 	o.Workers = cmp.Or(o.Workers, max(1, runtime.GOMAXPROCS(0)/2))
-	o.Batch = cmp.Or(o.Batch, 128)
+	o.Batch = cmp.Or(o.Batch, 256)
 	o.Delay = cmp.Or(o.Delay, 20*time.Millisecond)
-	o.InFlight = cmp.Or(o.InFlight, 64)
+	o.InFlight = cmp.Or(o.InFlight, 32)
 	o.SampleFirst = cmp.Or(o.SampleFirst, 20)
 	o.SampleOneIn = cmp.Or(o.SampleOneIn, 64)
 	o.SamplesASec = cmp.Or(o.SamplesASec, 500)
@@ -329,7 +329,7 @@ func (r *Recorder) buffer() []byte {
 	case b := <-r.buffers:
 		return b
 	default:
-		return make([]byte, 0, 1<<10*min(r.o.Batch, 128))
+		return make([]byte, 0, 1<<10*min(r.o.Batch, 64))
 	}
 }
 

@@ -116,7 +116,7 @@ func TestAStreamThatStandsStillHoldsNobodyUp(t *testing.T) {
 	if c.Queued != 100 || c.Dropped[observe.DroppedQueue] != 900 {
 		t.Errorf("%+v", c)
 	}
-	if c.Bound != 100+(64+1)*10 {
+	if c.Bound != 100+(32+1)*10 {
 		t.Errorf("stated bound %d", c.Bound)
 	}
 	close(p.gate)
