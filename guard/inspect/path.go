@@ -25,6 +25,8 @@ func (j *judge) fold(v []byte) []byte {
 			c = '/'
 		case kinds[c]&bCtl != 0:
 			continue
+		case c == '[' && i > 0 && i+2 < len(v) && v[i+2] == ']' && isAlpha(v[i+1]) && isAlpha(v[i-1]): // pas[s]wd, as shells read it
+			c, i = v[i+1], i+2
 		case c == '0' && i+3 < len(v) && v[i+1] == 'x':
 			switch {
 			case v[i+2] == '2' && v[i+3] == 'f', v[i+2] == '5' && v[i+3] == 'c':
@@ -161,7 +163,7 @@ func (j *judge) secret(r *route, fuzzy int) {
 	r.secret = -1
 	pathFinder.find(s, &j.at)
 	for i, p := range pathSecrets {
-		if n := int(j.at[i]) - 1; n >= 0 && (n == 0 || !isWord(s[n-1]) || r.climbs+r.odd+fuzzy > 0 || r.dots > 3) {
+		if n := int(j.at[i]) - 1; n >= 0 && (n == 0 || !isWord(s[n-1]) && !(s[n-1] == '-' && isAlpha(p[0]) && n > 1) || r.climbs+r.odd+fuzzy > 0 || r.dots > 3) {
 			if e := n + len(p); e < len(s) && isAlpha(s[e]) && isAlpha(p[len(p)-1]) && r.climbs == 0 {
 				continue
 			}
@@ -177,6 +179,8 @@ func (j *judge) secret(r *route, fuzzy int) {
 func (j *judge) climb(r *route) {
 	s, climbs, secret := r.s, r.climbs+r.odd, r.secret >= 0
 	switch {
+	case climbs+r.quoted < 4 && r.odd == 0 && !secret && r.told(): // "see ../../docs/x.md for details"
+		j.add(clPath, "traversal.climb", 2)
 	case climbs+r.quoted >= 1 && secret, climbs >= 3,
 		r.climbs >= 2 && !r.behind || climbs >= 2 && !r.spaces:
 		j.add(clPath, "traversal.climb", 5)
@@ -199,6 +203,12 @@ func (j *judge) climb(r *route) {
 	}
 }
 
+// told reports whether the climb stands behind words of a sentence.
+func (r *route) told() bool {
+	n := bytes.Index(r.s, []byte(".."))
+	return n > 3 && isSpace(r.s[n-1]) && (isWord(r.s[n-2]) || r.s[n-2] == ':') && isAlpha(r.s[0])
+}
+
 // detour weighs paths that go nowhere, to slip past a test of their beginning:
 // "/././x", "///x". An address has a host behind its slashes.
 func (j *judge) detour(r *route) {
@@ -216,6 +226,10 @@ func (j *judge) detour(r *route) {
 func (j *judge) file(r *route) {
 	s, at := r.s, r.secret
 	http := bytes.HasPrefix(s, []byte("http"))
+	if r.climbs+r.odd == 0 && j.kinds&bHigh != 0 && j.decoded&dWidth == 0 {
+		j.add(clPath, "traversal.file", 2) // a text in a script that sets no spaces
+		return
+	}
 	whole := !http && !r.spaces || at < 24 && !http && bytes.IndexByte(s, ' ') > at
 	rooted := at <= 1 || s[at-1] == '/' || s[at-1] == ':' || s[at-1] == '='
 	switch {
@@ -239,9 +253,12 @@ func (j *judge) wrapper(s []byte) {
 		}
 	}
 	if n := bytes.Index(s, []byte("file:/")); n >= 0 && (n == 0 || !isWord(s[n-1])) {
-		if n == 0 {
+		switch {
+		case n == 0:
 			j.add(clPath, "traversal.wrapper", 5)
-		} else {
+		case s[n-1] == ' ' || s[n-1] == '"':
+			j.add(clPath, "traversal.wrapper", 2) // someone speaks of an address
+		default:
 			j.add(clPath, "traversal.wrapper", 3)
 		}
 	}

@@ -14,6 +14,8 @@ var (
 	// Programs that an intruder starts first; a value that is nothing but one of
 	// them with arguments is worth a second opinion.
 	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression")
+	// Programs that tell something without arguments: probes.
+	shellTelling = words("id", "ls", "ps", "pwd", "env", "who", "w", "dir", "date", "set", "ver", "hostname", "last", "uptime", "df", "du", "mount", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "systeminfo", "tasklist", "printenv", "hostid", "lsof", "dmesg", "arp", "getmac", "vmstat", "iostat", "logname", "groups", "net", "sh", "bash", "cmd", "echo", "cat", "ping", "curl", "wget", "export", "alias", "reg", "nslookup")
 )
 
 func (j *judge) shell(s []byte) {
@@ -44,6 +46,9 @@ func (j *judge) shell(s []byte) {
 		}
 		switch c {
 		case ';', '|', '&', '\n', '\r':
+			if c == '|' && alternatives(s, i) {
+				continue
+			}
 			if c == '|' && table && i+1 < len(s) && isSpace(s[i+1]) && !j.sensitive(s[i+1:min(len(s), i+64)]) {
 				continue
 			}
@@ -146,7 +151,7 @@ func commandWord(s []byte, k int, sep byte, buf []byte) (w shellWord) {
 		k++
 	}
 	w.from = k
-	n := 0
+	n, unpaired := 0, uint32(0)
 	for ; k < len(s) && n < len(buf); k++ {
 		c := s[k]
 		switch {
@@ -160,6 +165,9 @@ func commandWord(s []byte, k int, sep byte, buf []byte) (w shellWord) {
 			continue
 		case (c == '\'' || c == '"' || c == '\\' || c == '^') && n > 0 && k+1 < len(s) && (isAlnum(s[k+1]) || s[k+1] == c):
 			w.broken++
+			if c == '\'' || c == '"' {
+				unpaired ^= kinds[c]
+			}
 			continue
 		case c == '$' && n > 0 && k+1 < len(s) && (s[k+1] == '@' || s[k+1] == '*' || isDigit(s[k+1])):
 			w.broken++
@@ -177,6 +185,10 @@ func commandWord(s []byte, k int, sep byte, buf []byte) (w shellWord) {
 	for w.name = buf[:n]; len(w.name) > 0 && w.name[len(w.name)-1] == '.'; {
 		w.name = w.name[:len(w.name)-1]
 	}
+	if unpaired != 0 && (w.quoted || k >= len(s) || kinds[s[k]] != unpaired) {
+		w.broken = 0 // "I'd": a shell goes on to the quote's other half
+		n = 0
+	}
 	w.name, w.none = bytes.TrimSuffix(w.name, []byte(".exe")), n == 0
 	return w
 }
@@ -187,7 +199,7 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	var buf [24]byte
 	w := commandWord(s, k, sep, buf[:])
 	spelled := s[w.from:w.end]
-	switch known := shellPrograms.has(w.name); {
+	switch known := shellPrograms.has(w.name) && !w.none; {
 	case !known && !w.none && sep != 0 && w.path && (w.wild > 0 && bytes.Contains(spelled, []byte("/bin/")) || bytes.Count(spelled, []byte("?")) > 2):
 		j.add(clCmd, "cmdi.glob", 5) // "/???/c?t": no name is written like this
 		return
@@ -200,6 +212,9 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	rest := s[w.end:]
 	args := bytes.TrimLeft(rest, " \t+")
 	args = args[:min(len(args), 256)]
+	if e := bytes.IndexAny(args, "\r\n"); e > 0 {
+		args = args[:e]
+	}
 	spaced := len(args) < len(rest)
 	end := len(args) == 0 || kinds[args[0]]&(bSemi|bPipe|bAmp|bLine|bTick|bHash) != 0 || args[0] == ')' && sep == '('
 	if len(args) > 0 && !spaced {
@@ -222,22 +237,57 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	switch {
 	case w.path && (bytes.Contains(spelled, []byte("bin/")) || bytes.Contains(spelled, []byte(`system32\`))):
 		// "/bin/cat x"; "the shell is /bin/sh" begins with words.
-		if sep != 0 || argued || end && bytes.HasPrefix(s[w.from:], []byte("/")) {
+		if sep != 0 && !(line(sep) && sentence(s[:w.from])) || argued || end && bytes.HasPrefix(s[w.from:], []byte("/")) {
 			j.add(clCmd, "cmdi.path", 5)
+		} else if end {
+			j.add(clCmd, "cmdi.path", 2)
 		} else {
 			j.add(clCmd, "cmdi.path", 3)
 		}
 	case sep == 0:
 		j.whole(&w, args, argued, end)
+	case (sep == '\n' || sep == '\r') && sentence(s[:w.from]) && !(argued && j.sensitive(args)):
+		j.add(clCmd, "cmdi.command", 2) // a line of a text that begins with a program's name
+	case args0(args) == '(' && spaced: // "python3 (>= 3.8)"
+		j.add(clCmd, "cmdi.command", 2)
 	case sep == '"':
 		if argued && j.kinds&(bSemi|bPipe|bAmp|bTick|bDollar) != 0 {
 			j.add(clCmd, "cmdi.command", 5)
 		}
 	case sep == '(' && (spaced || end):
-		j.add(clCmd, "cmdi.substitution", 5)
+		if string(w.name) == "make" && end { // "$(MAKE)", which only make reads
+			j.add(clCmd, "cmdi.substitution", 2)
+		} else {
+			j.add(clCmd, "cmdi.substitution", 5)
+		}
 	default:
 		j.chained(s, &w, sep, args, argued, spaced, end)
 	}
+}
+
+func line(sep byte) bool { return sep == '\n' || sep == '\r' }
+
+func args0(args []byte) byte { return next(args, 0) }
+
+// sentence reports whether s reads as text: a few words with spaces.
+func sentence(s []byte) bool {
+	s = s[max(0, len(s)-256):]
+	return bytes.Count(s, []byte(" ")) > 3 || bytes.IndexByte(s, '\n') >= 0 && bytes.Count(s, []byte(" ")) > 1
+}
+
+// alternatives reports whether the bar at s[i] parts choices in brackets,
+// "(if|try|elif)": a name stands on each side, and nothing else up to the bracket.
+func alternatives(s []byte, i int) bool {
+	k := i
+	for k > 0 && i-k < 128 && (isWord(s[k-1]) || s[k-1] == '|' || s[k-1] == '-' || s[k-1] == '.' || s[k-1] == '?') {
+		k--
+	}
+	if k == i || k == 0 || kinds[s[k-1]]&(bOpen|bCurly|bSquare) == 0 || k > 1 && (s[k-2] == '$' || s[k-2] == '<' || s[k-2] == '>') {
+		return false
+	}
+	for i++; i < len(s) && (isWord(s[i]) || s[i] == '-' || s[i] == '.'); i++ {
+	}
+	return i < len(s) && kinds[s[i]]&(bPipe|bClose|bCurly|bSquare) != 0
 }
 
 // whole weighs a value that begins with a command: "id;", "cat /etc/passwd".
@@ -262,7 +312,7 @@ func (j *judge) whole(w *shellWord, args []byte, argued, end bool) {
 // the separator: "cats; find them", "time & date".
 func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, spaced, end bool) {
 	word := shellWords.has(w.name) && !w.path
-	line := sep == '\n' || sep == '\r'
+	line := line(sep)
 	switch {
 	case argued:
 		n := 5
@@ -271,11 +321,16 @@ func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, s
 		}
 		j.add(clCmd, "cmdi.command", n)
 	case end && !word:
-		if line {
+		switch {
+		case line:
 			j.add(clCmd, "cmdi.command", 3)
-		} else {
+		case isSpace(s[w.from-1]) && !shellTelling.has(w.name) && len(args) == 0 && sentence(s[:w.from]):
+			j.add(clCmd, "cmdi.command", 2) // "a prompt for bash & zsh"
+		default:
 			j.add(clCmd, "cmdi.command", 5)
 		}
+	case end && !shellTelling.has(w.name) && bytes.IndexByte(s, ' ') >= 0:
+		j.add(clCmd, "cmdi.command", 2) // "|FILE|write to FILE"
 	case end:
 		glued := w.from > 0 && !isSpace(s[w.from-1])
 		switch {
@@ -303,6 +358,8 @@ func (j *judge) argument(args, name []byte) bool {
 	}
 	second := next(args, 1)
 	switch c := args[0]; {
+	case string(name) == "if" || string(name) == "for" || string(name) == "while": // words of the language, not programs
+		return c == '[' || c == '(' && second == '(' || bytes.Contains(args, []byte("; do")) || bytes.Contains(args, []byte("; then")) || bytes.Contains(args, []byte(";do "))
 	case c == '-':
 		return isAlnum(second) || second == '-'
 	case c == '/':
@@ -355,8 +412,8 @@ func (j *judge) argument(args, name []byte) bool {
 			return bytes.Contains(args, []byte("$(")) || bytes.Contains(args, []byte(">")) || bytes.Contains(args, []byte("|"))
 		case "which":
 			return shellPrograms.has(w) && !shellWords.has(w)
-		case "xargs", "sudo", "nohup", "env", "exec", "busybox", "time":
-			return shellPrograms.has(w) && !shellWords.has(w)
+		case "xargs", "sudo", "nohup", "env", "exec", "busybox", "time", "timeout":
+			return shellPrograms.has(w) && (!shellWords.has(w) || bytes.HasPrefix(args[len(w):], []byte(" -c ")))
 		case "systeminfo", "tasklist", "ipconfig", "netstat", "ifconfig", "whoami", "uname":
 			return false
 		}
@@ -373,7 +430,7 @@ func (j *judge) argument(args, name []byte) bool {
 // lead on to further commands.
 func (j *judge) sensitive(args []byte) bool {
 	j.steps += 8
-	for _, p := range [...]string{"/etc/", "/proc/", "/bin/", "/dev/", "/tmp", "/var/", "/root", "/home/", `c:\`, "c:/", "| ", "|", ";", "&&", "$(", "`", "> ", "127.0.0.1", "-rf", "passwd"} {
+	for _, p := range [...]string{"/etc/", "/proc/", "/bin/", "/dev/", "/tmp", "/var/", "/root", "/home/", `c:\`, "c:/", "| ", "|", ";", "&&", "$(", "`", "> ", "127.0.0.1", "-rf", "passwd", "sh -c "} {
 		if bytes.Contains(args, []byte(p)) {
 			return true
 		}
