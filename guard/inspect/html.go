@@ -20,7 +20,7 @@ func (m wordSet) has(w []byte) bool { return m[string(w)] }
 
 var (
 	// Elements that run, load or redirect by themselves.
-	htmlActive = words("script", "iframe", "frame", "frameset", "object", "embed", "applet", "base", "meta", "link", "style", "xml", "import", "isindex", "layer", "ilayer", "bgsound", "svg", "math", "portal", "fencedframe")
+	htmlActive = words("script", "iframe", "frame", "frameset", "object", "embed", "applet", "base", "meta", "link", "style", "xml", "import", "isindex", "layer", "ilayer", "bgsound", "svg", "math", "portal", "fencedframe", "vmlframe")
 	// Elements of HTML, SVG and MathML that mark up.
 	htmlKnown = words("a", "abbr", "acronym", "address", "animate", "animatetransform", "animatemotion", "area", "article", "aside", "audio", "b", "bdi", "bdo", "big", "blink", "blockquote", "body", "br", "button", "canvas", "caption", "center", "circle", "cite", "code", "col", "colgroup", "command", "content", "data", "datalist", "dd", "del", "desc", "details", "dfn", "dialog", "dir", "discard", "div", "dl", "dt", "element", "em", "event-source", "fieldset", "figcaption", "figure", "font", "footer", "foreignobject", "form", "g", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "i", "image", "img", "input", "ins", "kbd", "keygen", "label", "legend", "li", "line", "listing", "main", "map", "mark", "marquee", "menu", "menuitem", "meter", "mglyph", "mi", "mn", "mo", "multicol", "nav", "nextid", "nobr", "noembed", "noframes", "noscript", "ol", "optgroup", "option", "output", "p", "param", "path", "picture", "plaintext", "polygon", "pre", "progress", "q", "rb", "rect", "rp", "rt", "rtc", "ruby", "s", "samp", "section", "select", "set", "shadow", "slot", "small", "source", "spacer", "span", "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "template", "text", "textarea", "tfoot", "th", "thead", "time", "title", "tr", "track", "tt", "u", "ul", "use", "var", "video", "wbr", "xmp")
 	// Attributes that hold an address.
@@ -176,7 +176,11 @@ func (j *judge) declaration(s []byte, k int) {
 			}
 		}
 	case bytes.HasPrefix(rest, []byte("![cdata[")):
-		j.add(clXSS, "xss.cdata", 3)
+		if w := 2; bytes.HasPrefix(rest, []byte("![cdata[<")) {
+			j.add(clXSS, "xss.cdata", w+1)
+		} else {
+			j.add(clXSS, "xss.cdata", w)
+		}
 	case bytes.HasPrefix(rest, []byte("?import")), bytes.HasPrefix(rest, []byte("?xml:namespace")):
 		j.add(clXSS, "xss.import", 5)
 	case bytes.HasPrefix(rest, []byte("?php")), bytes.HasPrefix(rest, []byte("?=")), bytes.HasPrefix(rest, []byte("? ")), bytes.HasPrefix(rest, []byte("?\n")):
@@ -310,9 +314,12 @@ func (j *judge) script(s []byte) {
 			j.add(clXSS, "xss.object", 5)
 		}
 	}
-	for _, w := range [...]string{".call`", ".apply`", ".map`", ".bind`", ".from`"} {
-		if bytes.Contains(s, []byte(w)) {
-			j.add(clXSS, "xss.indirect", 5)
+	if j.kinds&bTick != 0 {
+		q := j.squeeze(s[:min(len(s), 512)])
+		for _, w := range [...]string{".call`", ".apply`", ".map`", ".bind`", ".from`"} {
+			if bytes.Contains(s, []byte(w)) || bytes.Contains(q, []byte(w)) && bytes.Contains(q, []byte("${")) {
+				j.add(clXSS, "xss.indirect", 5)
+			}
 		}
 	}
 	// An event handler among attributes.
@@ -369,7 +376,9 @@ func (j *judge) script(s []byte) {
 			if bytes.Contains(s, []byte("<style")) {
 				j.add(clXSS, "xss.style", 5)
 			}
-			j.add(clXSS, "xss.style", 3)
+			if bytes.Contains(q, []byte("//")) {
+				j.add(clXSS, "xss.style", 3)
+			}
 		}
 	}
 	j.breakout(s)
@@ -416,8 +425,10 @@ func sink(w []byte) bool {
 	}
 	if d := bytes.LastIndexByte(w, '.'); d > 0 {
 		switch string(w[d+1:]) {
-		case "alert", "confirm", "prompt", "eval", "constructor", "fromcharcode", "appendchild", "innerhtml", "call", "apply", "setattribute":
+		case "alert", "confirm", "prompt", "eval", "constructor", "fromcharcode", "appendchild", "innerhtml", "setattribute":
 			return true
+		case "call", "apply":
+			return sink(w[:d])
 		}
 	}
 	return false
@@ -503,13 +514,15 @@ func (j *judge) breakout(s []byte) {
 		i = e - 1
 	}
 	// Indirect calls: top["al"+"ert"](1), self['alert'](1), [].constructor…
-	for _, root := range [...]string{"top[", "self[", "window[", "this[", "parent[", "frames[", "globalthis[", "document[", "constructor[", "[].", "]["} {
+	for _, root := range [...]string{"top[", "self[", "window[", "this[", "parent[", "frames[", "globalthis[", "console[", "document[", "constructor[", "[].", "]["} {
 		n := bytes.Index(s, []byte(root))
 		if n < 0 {
 			continue
 		}
 		rest := s[n+len(root):]
-		if c := bytes.Index(rest, []byte("](")); c >= 0 && c < 96 || bytes.Contains(rest, []byte("]`")) {
+		if loose := root == "[]." || root == "]["; loose && (len(rest) == 0 || root == "][" && kinds[rest[0]]&(bQuote|bDouble|bOpen|bPlus|bMild|bSquare) == 0) {
+			continue // links of Markdown, types of Go
+		} else if c := bytes.Index(rest, []byte("](")); c >= 0 && c < 96 && !(loose && bytes.IndexByte(rest[:c], ' ') >= 0) || !loose && bytes.Contains(rest, []byte("]`")) {
 			j.add(clXSS, "xss.indirect", 5)
 		}
 	}

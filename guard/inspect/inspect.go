@@ -182,6 +182,9 @@ func harmlessToken(v []byte) bool {
 		}
 		prev = c
 	}
+	if v[0]|32 == 'c' && len(v) > 21 && bytes.EqualFold(v[:21], []byte("constructor.prototype")) {
+		return false
+	}
 	for _, p := range fileEnds {
 		if len(v) >= len(p) && foldedSuffix(v, p) {
 			return false

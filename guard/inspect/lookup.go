@@ -121,7 +121,9 @@ func (j *judge) template(s []byte) {
 			for _, t := range templateSigns {
 				if bytes.Contains(in, []byte(t)) {
 					hit = 5
-					if weak || cut || t == "debug" || t == "new " || t == "os." || t == "session." || t == "file(" || t == "system " || t == "process." || t == "include(" || t == "print(" {
+					if weak && (t == "new " || t == "debug" || t == "session.") {
+						hit = 2
+					} else if weak || cut || t == "debug" || t == "new " || t == "os." || t == "session." || t == "file(" || t == "system " || t == "process." || t == "include(" || t == "print(" {
 						hit = 4
 					}
 					break

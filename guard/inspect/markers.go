@@ -142,6 +142,11 @@ func (j *judge) ldap(s []byte) {
 		j.add(clLDAP, "ldap.filter", 5)
 	}
 	switch {
+	case len(t) > 3 && (t[0] == '|' || t[0] == '&' || t[0] == '!') && t[1] == '(' && n > 0 && s[n+1] == t[0]:
+		// "x)|(uid=*": an operator between two conditions; "(a)&(b=c)" opens before it closes
+		if w := ident(t[2:]); len(w) > 0 && 2+len(w) < len(t) && t[2+len(w)] == '=' {
+			j.add(clLDAP, "ldap.filter", 5)
+		}
 	case len(t) > 1 && t[0] == '(' && (t[1] == '&' || t[1] == '|' || t[1] == '!') && (len(t) < 4 || t[2] == '(' || isSpace(t[2]) || isAlpha(t[2])):
 		j.add(clLDAP, "ldap.filter", 5)
 	case len(t) > 2 && t[0] == '(' && isAlpha(t[1]):
@@ -221,6 +226,9 @@ func (j *judge) header(s []byte) {
 				j.add(clMail, "mail.header", n)
 			}
 		}
+		if strict && i < 24 && bytes.IndexByte(s[:i], ' ') < 0 && (requestLine(rest) || s[i] == '\r' && next(s, i+1) == '\n' && fieldLine(rest)) {
+			j.add(clHeader, "crlf.header", 5)
+		}
 		if strict && (bytes.HasPrefix(rest, []byte("<script")) || bytes.HasPrefix(rest, []byte("<html"))) {
 			j.add(clHeader, "crlf.body", 5)
 		}
@@ -228,11 +236,37 @@ func (j *judge) header(s []byte) {
 	}
 }
 
+// requestLine reports whether s begins another request.
+func requestLine(s []byte) bool {
+	s = s[:min(len(s), 256)]
+	w := ident(s)
+	switch string(w) {
+	case "get", "post", "put", "delete", "head", "options", "patch", "connect", "trace":
+		n := bytes.Index(s, []byte(" http/"))
+		return n > len(w) && next(s, len(w)) == ' ' && n+6 < len(s) && isDigit(s[n+6])
+	}
+	return false
+}
+
+// fieldLine reports whether s begins with a header field whose name is made of
+// parts: "remote-addr: x", as no line of a text begins.
+func fieldLine(s []byte) bool {
+	e, dash := 0, false
+	for e < len(s) && e < 40 && (isAlnum(s[e]) || s[e] == '-') {
+		dash = dash || s[e] == '-'
+		e++
+	}
+	return dash && next(s, e) == ':' && next(s, e+1) == ' ' && e+2 < len(s) && bytes.Count(s[e+2:min(len(s), 128)], []byte(" ")) < 2
+}
+
 // url judges an address that the server may be made to fetch.
 func (j *judge) url(s []byte) {
 	for _, p := range [...]string{"gopher://", "dict://", "ldap://", "ldaps://", "ldapi://", "tftp://", "netdoc:", "jar:http", "jar:file", "sftp://", "local_file://"} {
 		if n := bytes.Index(s, []byte(p)); n >= 0 && (n == 0 || !isAlpha(s[n-1])) {
 			w := 3
+			if h := next(s, n+len(p)); n > 0 && !isAlnum(h) && h != '[' {
+				w = 2 // someone speaks of the scheme
+			}
 			if n == 0 && p != "sftp://" && p != "ldaps://" {
 				w = 5
 			}
@@ -378,7 +412,7 @@ func (j *judge) object(s, raw []byte) {
 		}
 	}
 	switch {
-	case has(s, "_$$nd_func$$_"), has(s, "!!python/"), has(s, "!!javax."), has(s, "!!java."), has(s, "!!com."), has(s, "!!org."), has(s, "!ruby/object"), has(s, "!php/object"), has(s, "__reduce__"):
+	case has(s, "_$$nd_func$$_"), has(s, "!!python/"), has(s, "!!javax."), has(s, "!!java."), has(s, "!!com."), has(s, "!!org."), has(s, "!ruby/object"), has(s, "!php/object"), has(s, "__reduce__") && !has(s, "`__reduce__"):
 		j.add(clObject, "deserialisation.tag", 5)
 	case has(s, "org.apache.commons.collections"), has(s, "com.sun.rowset"), has(s, "com.sun.org.apache"), has(s, "ysoserial"), has(s, "objectdataprovider"), has(s, "org.apache.xalan"), has(s, "java.beans.xmldecoder"), has(s, "<java version"), has(s, "com.mchange.v2.c3p0"), has(s, "javax.management.badattribute"), has(s, "java.net.urlclassloader"), has(s, "org.springframework.context.support"):
 		j.add(clObject, "deserialisation.gadget", 5)
@@ -395,7 +429,7 @@ var codeCalls = [...]struct {
 	n    int
 }{{"system(", 4}, {"passthru(", 5}, {"shell_exec(", 5}, {"popen(", 4}, {"proc_open(", 5}, {"pcntl_exec(", 5}, {"phpinfo(", 5}, {"base64_decode(", 4}, {"call_user_func(", 5}, {"create_function(", 5}, {"preg_replace(", 3}, {"file_get_contents(", 4}, {"file_put_contents(", 4}, {"readfile(", 4}, {"highlight_file(", 5}, {"show_source(", 5}, {"assert(", 3}, {"include(", 2}, {"var_dump(", 3}, {"exec(", 3}, {"eval(", 3}, {"gzinflate(", 4}, {"str_rot13(", 4}, {"array_map(", 3},
 	{"__import__(", 5}, {"os.system(", 5}, {"os.popen(", 5}, {"subprocess.call", 4}, {"subprocess.popen", 5}, {"subprocess.run", 4}, {"subprocess.check", 4}, {"__subclasses__(", 5}, {"__globals__", 4}, {"__builtins__", 5}, {"compile(", 2}, {"exec(compile", 5}, {"execfile(", 4},
-	{"child_process", 5}, {"process.mainmodule", 5}, {"process.binding(", 5}, {"global.process", 5}, {"process.env", 2}, {"process.exit(", 3}, {"require('fs')", 4}, {"require(\"fs\")", 4}, {"root.process", 4},
+	{"child_process'", 5}, {"child_process\"", 5}, {"child_process.", 3}, {"process[", 4}, {"process.mainmodule", 5}, {"process.binding(", 5}, {"global.process", 5}, {"process.env", 2}, {"process.exit(", 3}, {"require('fs')", 4}, {"require(\"fs\")", 4}, {"root.process", 4},
 	{"getruntime(", 5}, {"processbuilder(", 5}, {"java.lang.runtime", 5}, {"java.lang.processbuilder", 5}, {"java.lang.class", 4}, {"java.lang.system", 3}, {"class.forname(", 4}, {"getclass(", 3}, {".getclassloader", 4}, {"class.module.classloader", 5}, {"class.classloader", 5}, {"scriptenginemanager", 5}, {"#_memberaccess", 5}, {"#context[", 5}, {"@java.lang", 5}, {"#application", 4}, {"ognl.", 4}, {"javax.script", 4}, {"t(java.", 5}, {"org.springframework.", 3},
 	{"kernel.exec", 5}, {"kernel.system", 5}, {"io.popen(", 5}, {"io.popen", 4}, {"%x(", 4}, {"instance_eval", 4}, {"dir.entries(", 4}, {"file.read(", 3}, {"open(\"|", 5}, {"open('|", 5},
 	{"response.write(", 4}, {"server.mappath", 4}, {"wscript.shell", 5}, {"system.diagnostics.process", 5}, {"server.createobject", 5}, {"$_get[", 4}, {"$_post[", 4}, {"$_request[", 5}, {"$_server[", 4}, {"$_cookie[", 4}, {"$globals", 4}, {"http_raw_post", 4}, {"java.io.file", 3}, {"import os;", 4}, {"import subprocess", 4}, {"os.execute(", 5}, {"exec xp_", 5}}
@@ -473,9 +507,100 @@ func (j *judge) code(s []byte) {
 	if has(s, "<%@") {
 		j.add(clCode, "code.jsp", 5)
 	}
+	j.dynamic(s)
 	if has(s, "${@") || has(s, "{${") && bytes.IndexByte(s, '(') > 0 {
 		j.add(clCode, "code.interpolation", 5)
 	}
+}
+
+// dynamic judges calls of PHP's through names made at run time: "('system')('id')",
+// "$_[1](2)", "define('x','sys'.'tem')", "';exit(md5(1));//". Formulas and prices
+// have neither marks of variables nor names of functions there: "$f(x)$", "(a)(b)".
+func (j *judge) dynamic(s []byte) {
+	for i := 0; i < len(s); i++ {
+		n := bytes.IndexAny(s[i:], "([\"'")
+		if n < 0 {
+			break
+		}
+		i += n
+		if j.steps++; j.steps > j.limit {
+			return
+		}
+		name := bytes.TrimLeft(s[i+1:], " '\"([")
+		if w := ident(name); phpRuns.has(w) && len(name) < len(s)-i {
+			t := bytes.TrimLeft(name[len(w):], " '\"")
+			if len(t) > 1 && (t[0] == ')' || t[0] == ']') && callBehind(t) {
+				j.add(clCode, "code.dynamic", 5)
+			}
+		}
+	}
+	for i := 0; i < len(s); i++ {
+		n := bytes.IndexByte(s[i:], '$')
+		if n < 0 {
+			break
+		}
+		i += n
+		if j.steps++; j.steps > j.limit {
+			return
+		}
+		e := i + 1
+		for e < len(s) && (s[e] == '$' || isWord(s[e]) || s[e] == '{' || s[e] == '}') {
+			e++
+		}
+		if w := s[i+1 : e]; len(w) > 0 && (w[0] == '_' || w[0] == '{' || w[0] == '$' || i > 1 && s[i-1] == ':' && s[i-2] == ':') && callBehind(s[e:]) && (len(s) < 128 || bytes.IndexByte(s, ' ') < 0) {
+			j.add(clCode, "code.dynamic", 5)
+		}
+		i = e - 1
+	}
+	for _, call := range [...]string{";exit(", ".exit(", ";die(", ".die("} {
+		if n := bytes.Index(s, []byte(call)); n >= 0 && (n == 0 || kinds[s[n-1]]&(bQuote|bDouble) != 0 || n < 4) && (has(s[n:], "(md5(") || has(s[n:], "//") || has(s[n:], "#")) {
+			j.add(clCode, "code.exit", 5)
+		}
+	}
+	// A loop without end, and nothing else.
+	if bytes.HasPrefix(s, []byte("while(")) && len(s) < 40 {
+		if t := bytes.TrimRight(s, "; \n"); t[len(t)-1] == ')' && scan(t)&(bLess|bMore|bEqual|bDot) == 0 && bytes.IndexByte(t, ',') < 0 {
+			j.add(clCode, "code.loop", 5)
+		}
+	}
+}
+
+var phpRuns = words("system", "exec", "passthru", "shell_exec", "popen", "proc_open", "assert", "phpinfo", "pcntl_exec", "create_function", "call_user_func", "readfile", "eval")
+
+// callBehind reports whether closing marks and indexes, and then a call with an
+// argument follow.
+func callBehind(t []byte) bool {
+	t = t[:min(len(t), 96)]
+	k := 0
+	for k < len(t) {
+		switch c := t[k]; {
+		case c == ')' || c == ']' || c == '}':
+			k++
+		case isSpace(c):
+			k++
+		case c == '[' || c == '{':
+			e := bytes.IndexAny(t[k:], "]}")
+			if e < 0 {
+				return false
+			}
+			k += e + 1
+		case c == '/' && k+1 < len(t) && (t[k+1] == '*' || t[k+1] == '/'), c == '#':
+			end := "\n"
+			if c == '/' && t[k+1] == '*' {
+				end = "*/"
+			}
+			e := bytes.Index(t[k:], []byte(end))
+			if e < 0 {
+				return false
+			}
+			k += e + len(end)
+		case c == '(':
+			return k+1 < len(t) && t[k+1] != ')' && bytes.IndexByte(t[k:], ')') > 0
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // proto judges names that reach an object's prototype.
@@ -485,6 +610,8 @@ func (j *judge) proto(s []byte) {
 		n := bytes.Index(s, []byte("__proto__"))
 		rest := s[n+9:]
 		switch {
+		case n > 0 && s[n-1] == '`': // a name in a text about code
+			j.add(clProto, "pollution.prototype", 2)
 		case len(s) == 9, len(rest) > 0 && (rest[0] == '[' || rest[0] == ']' || rest[0] == '.' || rest[0] == '=' || rest[0] == '"' || rest[0] == '\''):
 			j.add(clProto, "pollution.prototype", 5)
 		default:

@@ -13,13 +13,13 @@ var (
 	shellWords = words("sh", "id", "env", "cat", "nl", "sleep", "echo", "who", "w", "last", "head", "tail", "more", "less", "type", "find", "sort", "cut", "date", "host", "hostname", "kill", "set", "exit", "exec", "eval", "source", "test", "time", "timeout", "stat", "file", "man", "make", "copy", "del", "move", "net", "start", "true", "false", "alias", "export", "mail", "finger", "top", "which", "locate", "paste", "split", "tar", "zip", "ed", "top", "arp", "reg", "fetch", "node", "php", "ruby", "python", "perl", "bash", "groups", "strings", "if", "for", "while", "cd", "yes", "diff", "watch", "read", "dir", "ping", "ver", "ls", "ps", "tee", "tr", "wc", "system", "mount", "cmd", "passwd", "top", "od", "dd", "dash", "expr", "vi", "comm", "dig", "ftp", "ssh", "df", "du", "rm", "mv", "cp", "touch", "mysql", "nc", "curl", "uptime", "attrib", "pwd", "printf", "grep", "sed", "awk", "base64", "psql", "sudo", "uniq")
 	// Programs that an intruder starts first; a value that is nothing but one of
 	// them with arguments is worth a second opinion.
-	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression")
+	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression", "alias")
 	// Programs that tell something without arguments: probes.
 	shellTelling = words("id", "ls", "ps", "pwd", "env", "who", "w", "dir", "date", "set", "ver", "hostname", "last", "uptime", "df", "du", "mount", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "systeminfo", "tasklist", "printenv", "hostid", "lsof", "dmesg", "arp", "getmac", "vmstat", "iostat", "logname", "groups", "net", "sh", "bash", "cmd", "echo", "cat", "ping", "curl", "wget", "export", "alias", "reg", "nslookup")
 )
 
 func (j *judge) shell(s []byte) {
-	if n := bytes.Index(s, []byte("ifs")); n > 0 && (s[n-1] == '$' || s[n-1] == '{' && n > 1 && s[n-2] == '$') {
+	if n := bytes.Index(s, []byte("ifs")); n > 0 && (s[n-1] == '$' && (next(s, n+3) != ' ' || n > 1 && !isSpace(s[n-2])) || s[n-1] == '{' && n > 1 && s[n-2] == '$') {
 		j.add(clCmd, "cmdi.ifs", 5)
 	}
 	if bytes.Contains(s, []byte("/dev/tcp/")) || bytes.Contains(s, []byte("2>&1")) && j.kinds&(bPipe|bSemi) != 0 {
@@ -33,6 +33,7 @@ func (j *judge) shell(s []byte) {
 	// Cells of a table stand between bars with spaces around them.
 	table := bytes.HasPrefix(bytes.TrimLeft(s, " \t"), []byte("| ")) && bytes.Count(s[:min(len(s), 1024)], []byte(" |")) > 1
 	j.command(s, 0, 0)
+	j.batch(s, 0)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if kinds[c]&(bSemi|bPipe|bAmp|bLine|bDollar|bTick|bLess|bMore|bQuote|bDouble) == 0 {
@@ -57,6 +58,7 @@ func (j *judge) shell(s []byte) {
 				k++
 			}
 			j.command(s, k, c)
+			j.batch(s, k)
 			i = k - 1
 		case '$':
 			if i+1 < len(s) && s[i+1] == '(' {
@@ -203,6 +205,9 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	case !known && !w.none && sep != 0 && w.path && (w.wild > 0 && bytes.Contains(spelled, []byte("/bin/")) || bytes.Count(spelled, []byte("?")) > 2):
 		j.add(clCmd, "cmdi.glob", 5) // "/???/c?t": no name is written like this
 		return
+	case !known && sep == 0 && w.path && s[0] == '/' && bytes.Contains(spelled, []byte("bin/")) && j.argument(bytes.TrimLeft(s[w.end:], " "), w.name) && j.sensitive(s[w.end:]) && next(s, w.end) == ' ':
+		j.add(clCmd, "cmdi.path", 5) // "/bin/unxz -c /var/log/x.xz"
+		return
 	case !known:
 		return
 	case w.broken > 0 && sep != 0:
@@ -246,7 +251,7 @@ func (j *judge) command(s []byte, k int, sep byte) {
 		}
 	case sep == 0:
 		j.whole(&w, args, argued, end)
-	case (sep == '\n' || sep == '\r') && sentence(s[:w.from]) && !(argued && j.sensitive(args)):
+	case (sep == '\n' || sep == '\r') && sentence(s[:w.from]) && !(argued && j.sensitive(bytes.TrimRight(args[:min(len(args), 32)], "|;`> "))):
 		j.add(clCmd, "cmdi.command", 2) // a line of a text that begins with a program's name
 	case args0(args) == '(' && spaced: // "python3 (>= 3.8)"
 		j.add(clCmd, "cmdi.command", 2)
@@ -272,7 +277,10 @@ func args0(args []byte) byte { return next(args, 0) }
 // sentence reports whether s reads as text: a few words with spaces.
 func sentence(s []byte) bool {
 	s = s[max(0, len(s)-256):]
-	return bytes.Count(s, []byte(" ")) > 3 || bytes.IndexByte(s, '\n') >= 0 && bytes.Count(s, []byte(" ")) > 1
+	if bytes.Count(s, []byte(" ")) > 3 {
+		return true
+	}
+	return bytes.IndexByte(s, '\n') >= 0 && (bytes.Count(s, []byte(" ")) > 1 || scan(s)&bHigh != 0)
 }
 
 // alternatives reports whether the bar at s[i] parts choices in brackets,
@@ -294,6 +302,8 @@ func alternatives(s []byte, i int) bool {
 // Without arguments, or with words for them, it is a word: "ping me".
 func (j *judge) whole(w *shellWord, args []byte, argued, end bool) {
 	switch {
+	case len(args) > 3 && bytes.HasSuffix(w.name, []byte("sh")) && string(args[:3]) == "-c ":
+		j.add(clCmd, "cmdi.command", 5)
 	case !argued:
 		if end && len(w.name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
 			j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
@@ -369,7 +379,7 @@ func (j *judge) argument(args, name []byte) bool {
 	case c == '$':
 		return second == '(' || second == '{' || isAlpha(second)
 	case c == '<' || c == '>':
-		return second == '/' || second == '&' || isSpace(second) && len(args) > 2 && args[2] == '/'
+		return second == '<' && next(args, 2) == '<' || second == '/' || second == '&' || isSpace(second) && len(args) > 2 && args[2] == '/'
 	case c == '(':
 		return string(name) == "iex" || string(name) == "invoke-expression"
 	case c == '`':
@@ -406,6 +416,8 @@ func (j *judge) argument(args, name []byte) bool {
 			return bytes.IndexByte(w, '.') > 0
 		case "cat", "more", "less", "head", "tail", "rm", "chmod", "php", "perl", "python", "python3", "bash", "sh", "source":
 			return after == '/' || bytes.IndexByte(w, '.') > 0 && len(w) > 3 && w[len(w)-1] != '.'
+		case "alias":
+			return after == '='
 		case "net":
 			return string(w) == "user" || string(w) == "localgroup" || string(w) == "share" || string(w) == "view"
 		case "echo", "printf":

@@ -190,7 +190,7 @@ func (w *sqlWalk) read(t *sqlToken) bool {
 	case tString:
 		w.text(t)
 	case tNumber:
-		w.number()
+		w.number(t)
 	case tValue:
 		w.constant(t)
 	case tVar:
@@ -412,10 +412,13 @@ func (w *sqlWalk) text(t *sqlToken) {
 
 // number takes a number: an operand, or what a clause counts. "limit 2 per
 // customer" has no break-out before it.
-func (w *sqlWalk) number() {
+func (w *sqlWalk) number(t *sqlToken) {
 	if w.operand && w.last.kind != tFill && w.last.kind != tClause {
 		w.broke = true
 		return
+	}
+	if w.asked && w.depth > 0 && t.end-t.start > 5 && t.code == '0' && w.l.v[t.start+1]|32 == 'x' && w.score < 3 {
+		w.add(2, "sqli.function") // concat(0x7e7e,…): text that needs no quotes
 	}
 	if w.last.word == "limit" || w.last.word == "by" && w.clause {
 		if w.quote != 0 || w.closes > 0 || w.started > 0 && w.opener == tNumber {
