@@ -70,6 +70,9 @@ func (r runCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	// Libraries make files of the data directory with modes of their own; nothing
+	// there is anybody else's, even where the directory was made open.
+	syscall.Umask(0o077)
 	if r.CPUProfile != "" {
 		f, err := os.Create(r.CPUProfile)
 		if err != nil {

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -466,6 +468,44 @@ func TestWhatStopsAStart(t *testing.T) {
 		t.Errorf("a wrong key: exit code %d", code)
 	}
 	wrong.wait(`(?i)key`)
+}
+
+// Nothing that the process keeps is readable by others, even when its folder
+// was made for everyone.
+func TestFilesAreNobodyElses(t *testing.T) {
+	s := newSite(t)
+	data := filepath.Join(s.dir, "data")
+	if err := os.Mkdir(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := s.start(t)
+	defer p.stop()
+	if status, _, _ := s.ask(t, "GET", "/pets", ""); status != 200 {
+		t.Fatalf("got %d", status)
+	}
+	n := 0
+	for _, dir := range []string{data, filepath.Join(s.dir, "keys")} {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := e.Info()
+			if err == nil && path != data && info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s: %v", path, info.Mode())
+			}
+			n++
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a journal may go while we look
+			t.Fatal(err)
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d files", n)
+	}
 }
 
 func TestKilledUnderLoad(t *testing.T) {
