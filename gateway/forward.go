@@ -103,7 +103,7 @@ func (p *passage) try() (again bool) {
 	o := unknown
 	defer func() { t.done(o) }() // also when something panics
 	p.out.Instance = t.in.url
-	began, read := g.o.Now(), p.read()
+	began, reads := g.o.Now(), p.reads()
 	err = p.send(t.in.link)
 	p.out.Upstream = g.o.Now().Sub(began)
 	g.count.tries.Add(1)
@@ -114,7 +114,7 @@ func (p *passage) try() (again bool) {
 	var k guard.Kind
 	var reason *sallyport.Reason
 	var safe bool
-	o, k, reason, safe = p.judge(err, p.read() != read)
+	o, k, reason, safe = p.judge(err, p.reads() != reads)
 	if k.Status == 0 { // the client went away
 		p.cut(reason)
 	}
@@ -128,12 +128,13 @@ func (p *passage) try() (again bool) {
 	return false
 }
 
-// read is how much of the request's body has been read.
-func (p *passage) read() int64 {
+// reads is how often somebody began to read the request's body. A read that
+// was interrupted counts too: what it was to bring can't be had again.
+func (p *passage) reads() int64 {
 	if p.in == nil {
 		return 0
 	}
-	return p.in.n.Load()
+	return p.in.reads.Load()
 }
 
 // cut ends an exchange whose client can't be answered any more.
@@ -206,8 +207,13 @@ func (p *passage) send(l *link) error {
 	case p.in == nil:
 	case p.held:
 		q.Body = p.body.b
+		p.trailer(q, &held{b: p.body.b})
 	default:
 		q.Stream, q.Length = p.stream(p.body.b), p.r.ContentLength
+		p.trailer(q, q.Stream)
+		if p.r.ProtoMajor > 1 { // a deadline there ends one stream; the strict front needs none
+			q.Interrupt = p.in.interrupt
+		}
 	}
 	if p.r.ProtoAtLeast(1, 1) {
 		q.On1xx = p.on1xx
@@ -217,6 +223,43 @@ func (p *passage) send(l *link) error {
 	}
 	a.status, a.header, a.length, a.open = a.res.Status, a.res.Header, a.res.Length, true
 	return nil
+}
+
+// trailer has q carry the trailer of a chunked request behind its body: those
+// fields that were announced (RFC 9110 section 6.6.2) and that could pass as
+// headers. What no announcement names stays behind (section 6.5.1).
+func (p *passage) trailer(q *http1.Request, body io.Reader) {
+	if len(p.announce) == 0 || p.r.ContentLength >= 0 {
+		return
+	}
+	t := make(http.Header, len(p.announce))
+	for _, name := range p.announce {
+		if p.g.strip.verdict(name) == pass {
+			t[name] = nil
+		}
+	}
+	if len(t) == 0 {
+		return
+	}
+	p.trailing = true
+	q.Body, q.Stream, q.Length, q.Trailer = nil, &trailed{body, p.r, t}, -1, t
+}
+
+// trailed is a body at whose end its trailer is there.
+type trailed struct {
+	io.Reader
+	r  *http.Request
+	to http.Header
+}
+
+func (t *trailed) Read(b []byte) (int, error) {
+	n, err := t.Reader.Read(b)
+	if err == io.EOF {
+		for name := range t.to {
+			t.to[name] = t.r.Trailer[name]
+		}
+	}
+	return n, err
 }
 
 // stream is what is held of the request's body and what is still to come.

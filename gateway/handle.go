@@ -39,6 +39,7 @@ type passage struct {
 	tried    []*instance
 	up       ask
 	in       *inbound // the request's body; nil when there is none
+	announce []string // names of the trailer fields to come behind it
 	body     buffer   // of it, what is held
 	answer   buffer   // of the answer's body, what is held
 	sample   buffer   // of the answer's body, what has passed
@@ -48,6 +49,7 @@ type passage struct {
 	ended    bool  // the record has been handed over
 	wrote    bool  // the answer's head is out
 	crowded  bool  // there was no room for the sample
+	trailing bool  // the request has a trailer, which passed
 	abort    bool  // the answer broke off: the connection is to be cut
 	idValue  [1]string
 	on1xx    func(int, http.Header) // p.interim
@@ -338,6 +340,9 @@ func (p *passage) finish() {
 	}
 	x := p.ses.End(p.out, p.g.o.Now())
 	p.ses = nil
+	if p.trailing {
+		x.Decision.NotInspected = append(x.Decision.NotInspected, "trailer: the fields behind the request's body pass as they are")
+	}
 	if rec := p.g.o.Recorder; rec != nil && rec.Want(x) {
 		x.RequestBody = sampleOf(p.body.b, p.g.o.Bounds.Sample)
 		if len(p.up.whole) > 0 {
@@ -413,12 +418,17 @@ type inbound struct {
 	idle time.Duration
 	max  int64
 
-	n   atomic.Int64
-	eof atomic.Bool
-	err atomic.Pointer[error] // why it could not be read to its end
+	n     atomic.Int64
+	reads atomic.Int64 // how often somebody began to read
+	cut   atomic.Bool  // the exchange that it was read for is over
+	eof   atomic.Bool
+	err   atomic.Pointer[error] // why it could not be read to its end
 }
 
-var errTooLarge = errors.New("request body is longer than the bound")
+var (
+	errTooLarge = errors.New("request body is longer than the bound")
+	errCut      = errors.New("the exchange that the body was read for is over")
+)
 
 func (in *inbound) Read(b []byte) (int, error) {
 	if err := in.err.Load(); err != nil {
@@ -427,10 +437,17 @@ func (in *inbound) Read(b []byte) (int, error) {
 	if in.eof.Load() {
 		return 0, io.EOF
 	}
+	in.reads.Add(1)
 	if in.rc != nil {
 		in.rc.SetReadDeadline(time.Now().Add(in.idle))
 	}
+	if in.cut.Load() { // looked at after the deadline was set: interrupt does it the other way round
+		return 0, errCut
+	}
 	n, err := in.body.Read(b)
+	if n == 0 && err != nil && in.cut.Load() {
+		return 0, errCut // nothing is wrong with the body
+	}
 	if err != nil && in.rc != nil {
 		in.rc.SetReadDeadline(time.Time{}) // it holds for the body only
 	}
@@ -448,6 +465,14 @@ func (in *inbound) Read(b []byte) (int, error) {
 
 func (in *inbound) fail(err error) { in.err.Store(&err) }
 
+// interrupt has a Read in progress, and every later one, return at once: the
+// exchange is over before the body has come. It is for HTTP/2 and HTTP/3; the
+// strict front does as much by itself.
+func (in *inbound) interrupt() {
+	in.cut.Store(true)
+	in.rc.SetReadDeadline(time.Unix(1, 0))
+}
+
 // inboundOf is the body of the request, nil when there is none.
 func (p *passage) inboundOf() *inbound {
 	r, b := p.r, &p.g.o.Bounds
@@ -455,6 +480,9 @@ func (p *passage) inboundOf() *inbound {
 		return nil
 	}
 	in := &inbound{body: r.Body, rc: p.rc, idle: b.BodyIdle, max: b.Body}
+	for name := range r.Trailer {
+		p.announce = append(p.announce, name)
+	}
 	if p.grpc { // a conversation, in which the client may be silent
 		in.idle = b.StreamIdle
 	}

@@ -50,7 +50,8 @@ func TestRefusalsHaveAnID(t *testing.T) {
 		{"tunnel", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501, "method.connect"},
 		{"version", "GET / HTTP/3.0\r\n" + host + "\r\n", 505, "version.unsupported"},
 		{"trace", "TRACE / HTTP/1.1\r\n" + host + "\r\n", 501, "method.unsupported"},
-		{"stated body", "POST / HTTP/1.1\r\n" + host + "Content-Length: 2000\r\n\r\n", 413, ""},
+		{"stated body", "POST / HTTP/1.1\r\n" + host + "Content-Length: 2000\r\n\r\n", 413, "body.bytes"},
+		{"stated body that waits", "POST / HTTP/1.1\r\n" + host + "Expect: 100-continue\r\nContent-Length: 2000\r\n\r\n", 413, "body.bytes"},
 		{"chunk", "POST /items HTTP/1.1\r\n" + host + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "chunk.size"},
 	} {
 		t.Run("strict/"+tt.name, func(t *testing.T) {

@@ -102,7 +102,7 @@ func (g *Gateway) fronts() {
 	b := g.o.Bounds
 	g.strict = &http1.Server{
 		Handler: g, ReadHeaderTimeout: b.HeadTime, BodyTimeout: b.BodyIdle, WriteTimeout: b.WriteTime, IdleTimeout: b.IdleTime,
-		MaxHeaderBytes: b.Header + b.Target, MaxHeaderLines: b.HeaderLines, MaxTargetBytes: b.Target,
+		MaxHeaderBytes: b.Header + b.Target, MaxHeaderLines: b.HeaderLines, MaxTargetBytes: b.Target, MaxBodyBytes: b.Body,
 		ErrorAnswer: g.errorAnswer, OnRefuse: g.onRefuse,
 		OnPanic: func(_ *http.Request, v any) { g.o.Log.Error("request failed in the front", "panic", v) },
 	}
