@@ -340,6 +340,9 @@ func (p *passage) finish() {
 	}
 	x := p.ses.End(p.out, p.g.o.Now())
 	p.ses = nil
+	if p.crowded {
+		x.Decision.NotInspected = append(x.Decision.NotInspected, "answer: no room for a sample of its body")
+	}
 	if p.trailing {
 		x.Decision.NotInspected = append(x.Decision.NotInspected, "trailer: the fields behind the request's body pass as they are")
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -215,6 +216,35 @@ func TestBuffered(t *testing.T) {
 	}
 	if n := d.Metrics().Buffered; n != 0 {
 		t.Errorf("%d bytes held afterwards", n)
+	}
+}
+
+// An answer that passes while there is no room for a sample of it is on record
+// as one that nobody looked at; one that fits is not.
+func TestSampleWithoutRoom(t *testing.T) {
+	const note = "answer: no room for a sample of its body"
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Write(make([]byte, 200_000))
+	})
+	for _, tt := range []struct {
+		name   string
+		bounds gateway.Bounds
+		said   bool
+	}{{"room", gateway.Bounds{Sample: 150_000}, false}, {"no room", gateway.Bounds{Sample: 150_000, Buffered: 1000}, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := open(t, gateway.Options{APIs: to(up.URL), Bounds: tt.bounds})
+			for _, h2 := range []bool{false, true} {
+				res, err := d.client(h2).Get(d.url("/"))
+				if body := read(t, res, err); res.StatusCode != 200 || len(body) != 200_000 {
+					t.Fatalf("h2 %v: %d, %d bytes", h2, res.StatusCode, len(body))
+				}
+				x := d.rec.find(t, res.Header.Get("X-Request-Id"))
+				if slices.Contains(x.Decision.NotInspected, note) != tt.said || (len(x.ResponseBody) == 150_000) == tt.said {
+					t.Errorf("h2 %v: not inspected %q, sample of %d", h2, x.Decision.NotInspected, len(x.ResponseBody))
+				}
+			}
+		})
 	}
 }
 
