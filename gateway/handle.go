@@ -15,6 +15,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
+	"sallyport.dev/guard/authn"
 )
 
 // A passage is one request on its way through the gateway. It is reused: what
@@ -156,6 +157,9 @@ func (p *passage) run() {
 	p.req = guard.Request{
 		ID: p.id, Door: "gateway", Method: r.Method, Host: r.Host, Proto: r.Proto, TLS: r.TLS != nil, Header: r.Header,
 		Client: p.client, Peer: peer, ContentLength: r.ContentLength, Upgrade: p.upgrade != "",
+	}
+	if t := r.TLS; t != nil && len(t.VerifiedChains) > 0 {
+		p.req.Certificate = authn.NewCertificate(t.PeerCertificates[0])
 	}
 	p.req.Path, p.req.RawQuery, _ = strings.Cut(p.target, "?")
 	ses, step := g.program.Load().Begin(&p.req, now)

@@ -106,7 +106,7 @@ func (g *Gateway) fronts() {
 		ErrorAnswer: g.errorAnswer, OnRefuse: g.onRefuse,
 		OnPanic: func(_ *http.Request, v any) { g.o.Log.Error("request failed in the front", "panic", v) },
 	}
-	g.tlsConfig = g.TLSConfig()
+	g.tlsConfig = g.frontTLS()
 	g.handoff = newHandoff()
 	g.standard = &http.Server{
 		Handler: g, ReadHeaderTimeout: b.HeadTime, IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
@@ -159,6 +159,24 @@ func (g *Gateway) TLSConfig() *tls.Config {
 	}
 }
 
+// frontTLS is TLSConfig for our own listeners, which ask for client certificates
+// where the program in force wants them.
+func (g *Gateway) frontTLS() *tls.Config {
+	c := g.TLSConfig()
+	if g.o.TLS.ClientCAs == nil {
+		return c
+	}
+	asking := c.Clone()
+	asking.ClientCAs, asking.ClientAuth = g.o.TLS.ClientCAs, tls.VerifyClientCertIfGiven
+	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if g.program.Load().AsksCertificate(h.ServerName) {
+			return asking, nil
+		}
+		return nil, nil
+	}
+	return c
+}
+
 // suites are those of TLS 1.2 with forward secrecy and authenticated
 // encryption (RFC 9325 section 4.2); TLS 1.3 has no others.
 var suites = []uint16{
@@ -207,7 +225,7 @@ func (g *Gateway) Serve(ctx context.Context, listeners ...*Listener) error {
 func (g *Gateway) serveHTTP3(l *Listener) {
 	b := g.o.Bounds
 	l.h3 = &http3.Server{
-		Handler: g, TLSConfig: http3.ConfigureTLSConfig(g.TLSConfig()), IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
+		Handler: g, TLSConfig: http3.ConfigureTLSConfig(g.frontTLS()), IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
 		QUICConfig: &quic.Config{
 			HandshakeIdleTimeout: b.HeadTime, MaxIdleTimeout: b.IdleTime, MaxIncomingStreams: 128, MaxIncomingUniStreams: 8,
 			InitialStreamReceiveWindow: 256 << 10, MaxStreamReceiveWindow: 1 << 20, MaxConnectionReceiveWindow: 4 << 20,

@@ -35,6 +35,11 @@ type TLS struct {
 	KeyFile  string
 	LocalDir string   // the local CA is kept here, its key readable by the owner only; "" = in memory
 	Names    []string // of the local certificate, besides localhost, 127.0.0.1 and ::1
+
+	// ClientCAs verify the certificates of clients. Clients are asked for one
+	// where the program in force wants it, by the name they come for; one that
+	// does not verify ends the handshake, none goes on without. nil: nobody is asked.
+	ClientCAs *x509.CertPool
 }
 
 // ACME says how certificates are obtained and renewed (RFC 8555). Challenges

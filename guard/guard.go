@@ -26,10 +26,11 @@ type Request struct {
 	Proto         string
 	TLS           bool
 	Header        http.Header
-	Client        netip.Addr // who asks, once trusted proxies have been looked through
-	Peer          netip.Addr // the other end of the connection
-	ContentLength int64      // -1 = unknown (chunked)
-	Upgrade       bool       // the connection changes its protocol after the answer
+	Client        netip.Addr   // who asks, once trusted proxies have been looked through
+	Peer          netip.Addr   // the other end of the connection
+	Certificate   *Certificate // the client's, verified by the door; nil = none
+	ContentLength int64        // -1 = unknown (chunked)
+	Upgrade       bool         // the connection changes its protocol after the answer
 }
 
 // Config is what a Program is compiled from.
@@ -39,6 +40,7 @@ type Config struct {
 	Keys     KeySource       // nil: tokens cannot be verified
 	Counters Counters        // nil: counters of its own, in memory
 	Tokens   *authn.Cache    // verified tokens; nil: a cache of its own. Sharing one keeps it warm across programs.
+	Proofs   *authn.Proofs   // proofs of possession seen, and nonces; nil: ones of its own. Share one across programs, or proofs can be used again after a change.
 	Inspect  *inspect.Engine // nil: nothing is inspected, and each decision says so
 }
 
@@ -54,6 +56,9 @@ type API struct {
 // same pointer comes back. kid "" asks for the only key that fits alg. It is
 // called on each request and must be fast and safe for concurrent use.
 type KeySource = authn.KeySource
+
+// A Certificate is what the guard knows of a client's certificate; authn.NewCertificate makes it.
+type Certificate = authn.Certificate
 
 // Counters is where limits are counted; limit.Memory is one, and counters shared
 // by several nodes are another. It must be safe for concurrent use.

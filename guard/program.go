@@ -39,6 +39,7 @@ type Program struct {
 	counters Counters
 	engine   *inspect.Engine
 	clean    *memo
+	proofs   *authn.Proofs
 
 	exact  map[string][]*api // by host, longest path first
 	suffix []suffixed        // "*.example.test", longest first
@@ -70,6 +71,8 @@ type api struct {
 	unknown    *operation // what holds where no operation is declared
 
 	unauthenticated, invalidCredential *Refusal
+	invalidProof, noNonce              *Refusal
+	asksCertificate                    bool
 }
 
 // operation is what is demanded of one operation.
@@ -128,6 +131,10 @@ func Compile(c Config) (*Program, error) {
 	if c.Tokens == nil {
 		c.Tokens = authn.NewCache(0)
 	}
+	if c.Proofs == nil {
+		c.Proofs = authn.NewProofs(nil)
+	}
+	p.proofs = c.Proofs
 	names, places := map[string]bool{}, map[string]string{}
 	for i := range c.APIs {
 		a := &c.APIs[i]
@@ -233,13 +240,14 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 		out.failures = limit.Limit{Count: f.Count, Window: f.Window}
 	}
 	if a.Policy.Auth.Enabled() && len(m) == 0 {
-		v, err := authn.New(a.Policy.Auth, c.Keys, c.Tokens)
+		v, err := authn.New(a.Policy.Auth, c.Keys, c.Tokens, c.Proofs)
 		if err != nil {
 			m = append(m, fmt.Errorf("api %s: auth: %w", a.Name, err))
 		}
 		out.auth = v
 	}
 	out.challenges(a.Policy.Auth)
+	out.asksCertificate = a.Policy.Auth.AsksCertificate()
 	out.unknown = out.compile(nil, sallyport.Operation{API: a.Name}, a.Policy, inspected)
 	if a.Spec != nil {
 		for i, o := range a.Spec.Operations() {
@@ -255,18 +263,41 @@ func nameOf(api string, o *spec.Operation) sallyport.Operation {
 
 // challenges prepares the answers to missing and to bad credentials (RFC 6750, section 3).
 func (a *api) challenges(auth policy.Auth) {
-	scheme := "Bearer"
-	if len(auth.OIDC) == 0 {
-		scheme = "ApiKey"
+	realm := ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.api.Name) + `"`
+	dpop := "DPoP" + realm + `, algs="` + strings.Join(auth.DPoP.WithDefaults().Algorithms, " ") + `"`
+	var ways []string
+	switch {
+	case len(auth.OIDC) > 0:
+		if auth.Binding != policy.ByDPoP {
+			ways = append(ways, "Bearer"+realm)
+		}
+		if auth.Binding == policy.ByDPoP || auth.Binding == policy.ByAny || auth.DPoP.Stated() {
+			ways = append(ways, dpop)
+		}
+	case len(auth.Keys) > 0 || len(auth.Certificates) == 0:
+		ways = append(ways, "ApiKey"+realm)
+	default:
+		ways = append(ways, "Certificate"+realm)
 	}
-	value := scheme + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.api.Name) + `"`
-	a.unauthenticated = &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate,
-		Header: [][2]string{{"Www-Authenticate", value}}}
+	a.unauthenticated = unauthenticated(ways, "")
 	a.invalidCredential = a.unauthenticated
 	if len(auth.OIDC) > 0 {
-		a.invalidCredential = &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate,
-			Header: [][2]string{{"Www-Authenticate", value + `, error="invalid_token"`}}}
+		a.invalidCredential = unauthenticated(ways, "invalid_token")
 	}
+	a.invalidProof = unauthenticated([]string{dpop}, "invalid_dpop_proof")
+	a.noNonce = unauthenticated([]string{dpop}, "use_dpop_nonce")
+}
+
+// unauthenticated is a 401 that names the ways to authenticate.
+func unauthenticated(ways []string, problem string) *Refusal {
+	r := &Refusal{Kind: KindUnauthenticated, Action: sallyport.ActionRefuse, Stage: sallyport.StageAuthenticate}
+	if problem != "" {
+		problem = `, error="` + problem + `"`
+	}
+	for _, way := range ways {
+		r.Header = append(r.Header, [2]string{"Www-Authenticate", way + problem})
+	}
+	return r
 }
 
 // compile puts together what holds for one operation; o is nil for those that
@@ -397,6 +428,31 @@ func under(list []*api, path string) *api {
 		}
 	}
 	return nil
+}
+
+// AsksCertificate reports whether a door is to ask clients for a certificate
+// that come for the given host; "" stands for a client that names none.
+func (p *Program) AsksCertificate(host string) bool {
+	asks := func(list []*api) bool {
+		return slices.ContainsFunc(list, func(a *api) bool { return a.asksCertificate })
+	}
+	host = canonicalHost(host)
+	if asks(p.exact[host]) || asks(p.any) {
+		return true
+	}
+	for i := range p.suffix {
+		if s := &p.suffix[i]; (host == "" || len(host) > len(s.suffix) && strings.HasSuffix(host, s.suffix)) && asks(s.apis) {
+			return true
+		}
+	}
+	if host == "" {
+		for _, list := range p.exact {
+			if asks(list) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // canonicalHost is host in lower case, without port and trailing dot.

@@ -178,14 +178,17 @@ func (s *Session) authenticate(now time.Time) FetchKey {
 		key, keys = s.apiKey()
 	}
 	bearer := len(header) > 0 && s.api.auth.Tokens()
+	certificate := s.r.Certificate != nil && s.api.auth.Certificates()
 	switch {
 	case len(header) > 1 || keys > 1 || bearer && keys > 0:
 		s.unproven(authn.RuleSeveral)
 	case bearer:
 		token, ok := authn.Bearer(header[0])
 		if !ok {
-			s.unproven(authn.RuleScheme)
-			return FetchKey{}
+			if token, s.dpop = authn.DPoP(header[0]); !s.dpop {
+				s.unproven(authn.RuleScheme)
+				return FetchKey{}
+			}
 		}
 		return s.bearer(token, now)
 	case keys == 1:
@@ -199,6 +202,7 @@ func (s *Session) authenticate(now time.Time) FetchKey {
 			return FetchKey{}
 		}
 		s.id = id
+	case certificate && s.certified(now):
 	case !s.op.anonymous && !(s.op.spec == nil && s.preflight()):
 		s.unproven(authn.RuleMissing)
 	}
@@ -218,12 +222,43 @@ func (s *Session) bearer(token string, now time.Time) FetchKey {
 			}
 		}
 	}
+	if rule == "" && (s.dpop || !s.api.auth.Plain(id)) {
+		if rule = s.held(id, token, now); s.refusal != nil {
+			return FetchKey{}
+		}
+	}
 	if rule != "" {
 		s.failed(rule, now)
 		return FetchKey{}
 	}
 	s.id = id
 	return FetchKey{}
+}
+
+// held checks that the token is presented by its holder.
+func (s *Session) held(id *authn.Identity, token string, now time.Time) (rule string) {
+	if s.dpop && !s.mayFail(now) {
+		return ""
+	}
+	return s.api.auth.Held(id, token, &authn.Presentation{
+		DPoP: s.dpop, Proofs: s.r.Header["Dpop"], Certificate: s.r.Certificate,
+		Method: s.r.Method, TLS: s.r.TLS, Host: s.r.Host, Target: s.r.Path,
+	}, &s.token, now)
+}
+
+// certified proves the caller by the connection's certificate. It reports
+// whether that settles the matter: a stranger may still come where anybody may.
+func (s *Session) certified(now time.Time) bool {
+	id, rule := s.api.auth.Certificate(s.r.Certificate, now)
+	switch {
+	case rule == "":
+		s.id = id
+	case s.op.anonymous:
+		return false
+	default:
+		s.unproven(rule)
+	}
+	return true
 }
 
 // mayFail reports whether this client may still have a credential verified: the
@@ -244,7 +279,7 @@ func (s *Session) mayFail(now time.Time) bool {
 // what was spent on it. Rules seen without any key cost nothing worth counting.
 func (s *Session) failed(rule string, now time.Time) {
 	switch rule {
-	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown:
+	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown, authn.RuleProofSign, authn.RuleReplayed:
 		s.p.counters.Take(limit.Key{Limit: s.api.failuresName, Addr: subnet(s.r.Client)}, s.api.failures, 1, now)
 	}
 	s.unproven(rule)
@@ -255,12 +290,26 @@ func (s *Session) unproven(rule string) {
 	switch {
 	case rule == authn.RuleMissing:
 		r, place = s.api.unauthenticated, sallyport.Place{}
-	case rule == authn.RuleNoKeys:
+	case rule == authn.RuleNoKeys || rule == authn.RuleProofsFull:
 		r = refusedForNow
+	case rule == authn.RuleStranger || rule == authn.RuleOutdated:
+		r, place = s.api.unauthenticated, sallyport.Place{}
+	case rule == authn.RuleProofNonce:
+		r = withNonce(s.api.noNonce, s.p.proofs.Nonce(s.began))
+		place.Name = "DPoP"
+	case strings.HasPrefix(rule, "proof."):
+		r, place.Name = s.api.invalidProof, "DPoP"
 	case s.credential.In != "":
 		r, place = s.api.unauthenticated, s.credential
 	}
 	s.fault(authenticate, r, rule, place, "", authn.Describe(rule))
+}
+
+// withNonce adds the nonce that the next proof must carry.
+func withNonce(r *Refusal, nonce string) *Refusal {
+	out := *r
+	out.Header = append(r.Header[:len(r.Header):len(r.Header)], [2]string{"Dpop-Nonce", nonce})
+	return &out
 }
 
 // apiKey gives the API key that was presented, and how often one was.
@@ -309,7 +358,7 @@ func unescaped(s string) string {
 
 // authorise checks the scopes that the operation needs. One alternative of the
 // specification must be met, and all that the policy adds. Alternatives without
-// scopes are met by API keys; a token meets them only when no alternative names
+// scopes are met by API keys and certificates; a token meets them only when no alternative names
 // scopes, for it cannot be told which scheme a scopeless alternative means.
 func (s *Session) authorise(now time.Time) {
 	if s.id == nil {
@@ -344,7 +393,7 @@ func (s *Session) meets(needs []need) bool {
 		}
 		scoped = scoped || len(n.scopes) > 0
 	}
-	if scoped && s.id.Principal.Kind != "key" {
+	if scoped && s.id.Principal.Kind == "oidc" {
 		return false
 	}
 	for i := range needs {

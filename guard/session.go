@@ -33,6 +33,7 @@ type Session struct {
 
 	id         *authn.Identity
 	token      authn.Scratch
+	dpop       bool            // the token came by the scheme DPoP
 	fetched    bool            // the door has been asked to fetch once
 	credential sallyport.Place // where an API key was presented
 
@@ -90,7 +91,7 @@ func (s *Session) release() {
 	}
 	s.p, s.r, s.api, s.op, s.id, s.refusal = nil, Request{}, nil, nil, nil, nil
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
-	s.seen, s.asked, s.answer, s.fetched, s.plan = 0, 0, 0, false, BodyNone
+	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.reasons, s.unseen, s.fields = s.reasons[:0], s.unseen[:0], s.fields[:0]
 	p.sessions.Put(s)

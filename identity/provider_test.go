@@ -50,7 +50,7 @@ const resource = "https://api.example.test"
 
 func verifier(t *testing.T, p *identity.Providers, issuer, audience string) *authn.Verifier {
 	t.Helper()
-	v, err := authn.New(policy.Auth{OIDC: []policy.OIDC{{Issuer: issuer, Audience: audience}}}, p, authn.NewCache(1024))
+	v, err := authn.New(policy.Auth{OIDC: []policy.OIDC{{Issuer: issuer, Audience: audience}}}, p, authn.NewCache(1024), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -269,9 +270,76 @@ func (m *Mistakes) auth(a Auth) {
 	if strings.EqualFold(a.KeyIn.Name, "Authorization") {
 		m.add("auth.key_in.name", "Authorization carries bearer tokens; choose another header")
 	}
+	m.binding(a)
 	oneOf(m, "auth.anonymous", a.Anonymous, Never, Always)
 	if a.Skew < 0 || a.Skew > 10*time.Minute {
 		m.add("auth.skew", "%s; want at most 10m", a.Skew)
+	}
+}
+
+// Stated reports whether anything is said about proofs.
+func (d DPoP) Stated() bool {
+	return len(d.Algorithms) > 0 || d.Window > 0 || d.Nonce || len(d.Origins) > 0
+}
+
+// WithDefaults fills what is not given.
+func (d DPoP) WithDefaults() DPoP {
+	if len(d.Algorithms) == 0 {
+		d.Algorithms = []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"}
+	}
+	d.Window = cmp.Or(d.Window, time.Minute)
+	return d
+}
+
+func (m *Mistakes) binding(a Auth) {
+	oneOf(m, "auth.binding", a.Binding, ByDPoP, ByCertificate, ByAny)
+	if len(a.OIDC) == 0 {
+		if a.Binding != "" {
+			m.add("auth.binding", "auth.oidc names no issuer whose tokens could be bound")
+		}
+	}
+	for i, alg := range a.DPoP.Algorithms {
+		if !slices.Contains(Algorithms(), alg) {
+			m.add(fmt.Sprintf("auth.dpop.algorithms[%d]", i), "%q is not one of %s", alg, strings.Join(Algorithms(), ", "))
+		}
+	}
+	if a.DPoP.Window < 0 || a.DPoP.Window > 5*time.Minute || a.DPoP.Window%time.Second != 0 {
+		m.add("auth.dpop.window", "%s; want whole seconds, at most 5m", a.DPoP.Window)
+	}
+	for i, o := range a.DPoP.Origins {
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
+			m.add(fmt.Sprintf("auth.dpop.origins[%d]", i), "%q: want https://host or https://host:port", o)
+		}
+	}
+	ids := map[string]bool{}
+	for i, c := range a.Certificates {
+		p := fmt.Sprintf("auth.certificates[%d]", i)
+		if c.ID == "" {
+			m.add(p+".id", "missing")
+		} else if ids[c.ID] {
+			m.add(p+".id", "%q stands twice", c.ID)
+		}
+		ids[c.ID] = true
+		named := 0
+		for _, name := range []string{c.URI, c.DNS, c.Subject} {
+			if name != "" {
+				named++
+			}
+		}
+		if named != 1 {
+			m.add(p, "want exactly one of uri, dns and subject")
+		}
+		prefix, wide := strings.CutSuffix(c.URI, "/*")
+		if u, err := url.Parse(prefix); c.URI != "" && (err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(prefix, "*")) {
+			m.add(p+".uri", "%q: want a URI such as spiffe://example.org/payments, or one that ends in /*", c.URI)
+		} else if wide && u.Scheme == "spiffe" && u.User != nil {
+			m.add(p+".uri", "%q: a SPIFFE ID has no user", c.URI)
+		}
+		if strings.Contains(c.DNS, "*") {
+			m.add(p+".dns", "%q: want one name", c.DNS)
+		}
+		m.scopes(p+".scopes", c.Scopes)
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,6 +95,16 @@ func (d *differ) auth(was, now Auth) {
 	if was.Pepper != now.Pepper {
 		d.say("pepper of the API keys: changed")
 	}
+	d.word("tokens bound by", was.Binding.words(), now.Binding.words())
+	d.word("proofs of possession", was.DPoP.words(), now.DPoP.words())
+	w, n = nil, nil
+	for _, c := range was.Certificates {
+		w = append(w, c.words())
+	}
+	for _, c := range now.Certificates {
+		n = append(n, c.words())
+	}
+	d.list("certificate", w, n)
 	d.word("anonymous requests", was.Anonymous.words(), now.Anonymous.words())
 	d.word("clock skew", durationWord(was.Skew), durationWord(now.Skew))
 	d.word("failed credentials per client", was.Failures.String(), now.Failures.String())
@@ -209,6 +220,33 @@ func (k Key) words() string {
 	}
 	if !k.Expires.IsZero() {
 		s += " until " + k.Expires.Format(time.DateOnly)
+	}
+	return s
+}
+
+func (b Binding) words() string {
+	if b == "" {
+		return "nothing demanded"
+	}
+	return string(b)
+}
+
+func (d DPoP) words() string {
+	d = d.WithDefaults()
+	s := "by " + strings.Join(d.Algorithms, ", ") + " within " + d.Window.String()
+	if d.Nonce {
+		s += " with a nonce"
+	}
+	if len(d.Origins) > 0 {
+		s += " for " + strings.Join(d.Origins, ", ")
+	}
+	return s
+}
+
+func (c Certificate) words() string {
+	s := c.ID + " is " + cmp.Or(c.URI, c.DNS, c.Subject)
+	if len(c.Scopes) > 0 {
+		s += " with " + strings.Join(c.Scopes, " ")
 	}
 	return s
 }

@@ -66,13 +66,51 @@ type Auth struct {
 	// Anonymous says when a request without a credential is let through.
 	Anonymous Anonymous     `yaml:"anonymous" enum:"never|always" doc:"When a request without a credential is let through. Default: where the specification asks for none."`
 	Skew      time.Duration `yaml:"skew" doc:"How far clocks may differ. Default 1m."` // of clocks; zero is one minute
+	// Binding says which tokens are accepted by how they are bound to their
+	// holder; "" accepts bound and unbound ones. What a token is bound to must be shown whatever this says.
+	Binding Binding `yaml:"binding" enum:"dpop|certificate|any" doc:"Accept only tokens bound to their holder: by DPoP, by certificate, or by any of them. Default: unbound tokens too."`
+	DPoP    DPoP    `yaml:"dpop" doc:"Proofs of possession (RFC 9449)."`
+	// Certificates are the callers known by their TLS client certificate.
+	Certificates []Certificate `yaml:"certificates" doc:"Callers known by their TLS client certificate; needs tls.client_ca."`
 	// Failures bounds, per client, credentials that fail their verification;
 	// the zero value is 20 a minute.
 	Failures Rate `yaml:"failures" doc:"Credentials of one client that may fail. Default 20/min."`
 }
 
 // Enabled reports whether any credential could be accepted.
-func (a Auth) Enabled() bool { return len(a.OIDC) > 0 || len(a.Keys) > 0 }
+func (a Auth) Enabled() bool { return len(a.OIDC) > 0 || len(a.Keys) > 0 || len(a.Certificates) > 0 }
+
+// AsksCertificate reports whether clients are to be asked for a certificate.
+func (a Auth) AsksCertificate() bool {
+	return len(a.Certificates) > 0 || a.Binding == ByCertificate || a.Binding == ByAny
+}
+
+// Binding is how tokens must be bound to their holder.
+type Binding string
+
+// The bindings that may be demanded. The zero value demands none.
+const (
+	ByDPoP        Binding = "dpop"        // to a key of the holder's (RFC 9449)
+	ByCertificate Binding = "certificate" // to the holder's certificate (RFC 8705)
+	ByAny         Binding = "any"
+)
+
+// DPoP is what is demanded of proofs of possession.
+type DPoP struct {
+	Algorithms []string      `yaml:"algorithms" doc:"Signature algorithms of proofs. Default ES256, ES384, ES512, PS256, PS384, PS512, EdDSA, Ed25519."`
+	Window     time.Duration `yaml:"window" doc:"How far a proof's iat may be from now. Default 1m, at most 5m."`
+	Nonce      bool          `yaml:"nonce" doc:"Demand a nonce of ours in each proof."`
+	Origins    []string      `yaml:"origins" doc:"scheme://host[:port] as clients see this API. Default: the request's own scheme and host."`
+}
+
+// A Certificate is a caller known by one name in a verified client certificate.
+type Certificate struct {
+	ID      string   `yaml:"id" need:"1" doc:"Its name."`
+	URI     string   `yaml:"uri" doc:"URI in the certificate, such as a SPIFFE ID; a trailing /* stands for all below."`
+	DNS     string   `yaml:"dns" doc:"DNS name in the certificate."`
+	Subject string   `yaml:"subject" doc:"Distinguished name of the certificate, as RFC 2253 writes it."`
+	Scopes  []string `yaml:"scopes" doc:"Scopes that it has."`
+}
 
 // OIDC is one issuer of tokens and what its tokens must say.
 type OIDC struct {

@@ -35,6 +35,7 @@ type lasting struct {
 	keys     guard.KeySource
 	counters guard.Counters
 	tokens   *authn.Cache
+	proofs   *authn.Proofs
 	inspect  *inspect.Engine
 }
 
@@ -65,7 +66,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	}
 	out.name = c.fingerprint(out.apis)
 	var err error
-	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Inspect: l.inspect})
+	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect})
 	if err != nil {
 		return nil, &refused{err.Error()}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -69,10 +70,11 @@ type tlsChoice struct {
 }
 
 type tlsFiles struct {
-	Cert  string     `yaml:"cert" doc:"PEM file with the certificate chain; read again when it changes."`
-	Key   string     `yaml:"key" doc:"PEM file with the private key."`
-	Names stringList `yaml:"names" doc:"Names for the certificate of the local CA, or to obtain by ACME."`
-	ACME  *acme      `yaml:"acme" doc:"Obtain certificates by ACME (RFC 8555)."`
+	Cert     string     `yaml:"cert" doc:"PEM file with the certificate chain; read again when it changes."`
+	Key      string     `yaml:"key" doc:"PEM file with the private key."`
+	Names    stringList `yaml:"names" doc:"Names for the certificate of the local CA, or to obtain by ACME."`
+	ClientCA string     `yaml:"client_ca" doc:"PEM file with the authorities that client certificates are verified against; read at start. Clients are asked where an API wants a certificate."`
+	ACME     *acme      `yaml:"acme" doc:"Obtain certificates by ACME (RFC 8555)."`
 }
 
 type acme struct {
@@ -262,7 +264,7 @@ func (c *config) defaults() {
 		c.Data = "data"
 	}
 	c.Data = c.path(c.Data)
-	c.TLS.Cert, c.TLS.Key = c.path(c.TLS.Cert), c.path(c.TLS.Key)
+	c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA = c.path(c.TLS.Cert), c.path(c.TLS.Key), c.path(c.TLS.ClientCA)
 	if c.TLS.ACME != nil {
 		c.TLS.ACME.Roots = c.path(c.TLS.ACME.Roots)
 	}
@@ -351,6 +353,16 @@ func (c *config) check(m *mistakes) {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}
+	if c.TLS.ClientCA != "" {
+		if _, err := pool509(c.TLS.ClientCA); err != nil {
+			bad("tls.client_ca", "%v", err)
+		}
+	}
+	for i, a := range c.APIs {
+		if a.Auth.AsksCertificate() && (c.TLS.Off || c.TLS.ClientCA == "") {
+			bad(fmt.Sprintf("apis[%d].auth", i), "asks for client certificates, which needs tls.client_ca (and TLS) to verify them")
+		}
+	}
 	if c.TLS.ACME != nil {
 		switch {
 		case c.TLS.Cert != "":
@@ -432,6 +444,19 @@ func (c *config) hosts() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// pool509 reads certificates of authorities.
+func pool509(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	p := x509.NewCertPool()
+	if !p.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return p, nil
 }
 
 func loopback(host string) bool {

@@ -102,7 +102,7 @@ func (e *engine) run(ctx context.Context) error {
 		return fmt.Errorf("start inspection: %w", err)
 	}
 	e.keys = &providers{log: e.log}
-	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), inspect: engine}
+	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine}
 	// Everything wrong with the configuration is said before a file is touched.
 	first, err := compile(ctx, e.cfg, e.lasting)
 	if err != nil {
@@ -250,6 +250,14 @@ func (r recorderOf) Counters() observe.Counters {
 func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 	b := e.cfg.Bounds
 	t := gateway.TLS{CertFile: e.cfg.TLS.Cert, KeyFile: e.cfg.TLS.Key, Names: append(e.cfg.TLS.Names, e.cfg.hosts()...), LocalDir: filepath.Join(e.cfg.Data, "tls")}
+	if e.cfg.TLS.ClientCA != "" {
+		pool, err := pool509(e.cfg.TLS.ClientCA)
+		if err != nil {
+			e.log.Error("tls.client_ca", "error", err) // it could be read a moment ago; now no client certificate verifies
+			pool = x509.NewCertPool()
+		}
+		t.ClientCAs = pool
+	}
 	if a := e.cfg.TLS.ACME; a != nil {
 		t.ACME = &gateway.ACME{Email: a.Email, Directory: a.Directory, Agree: a.Agree, Names: t.Names, HTTP: a.HTTP, Dir: filepath.Join(e.cfg.Data, "acme")}
 		if a.Roots != "" {
@@ -342,7 +350,7 @@ func (e *engine) restartNeeded(next *config) error {
 		changed bool
 	}{
 		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
-		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert},
+		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert || old.TLS.ClientCA != next.TLS.ClientCA},
 		{"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 	} {
 		if s.changed {

@@ -39,6 +39,9 @@ type Identity struct {
 	ACR        string // authentication context that the token shows
 	SignedIn   int64  // auth_time of the token, in seconds
 	SignedInAt bool   // whether it says so
+
+	bound    presence // hasJKT, hasX5T: what the token is bound to
+	jkt, x5t [32]byte
 }
 
 // Recent reports whether the token says that its user authenticated at most age
@@ -76,6 +79,21 @@ const (
 	RuleProfile    = "token.profile"
 	RuleClient     = "token.client"
 	RuleBound      = "token.bound"
+	RuleUnbound    = "token.unbound"
+	RuleHolder     = "token.holder"
+	RuleProof      = "proof.malformed"
+	RuleNoProof    = "proof.missing"
+	RuleProofKey   = "proof.key"
+	RuleProofAlg   = "proof.algorithm"
+	RuleProofFor   = "proof.target"
+	RuleProofTime  = "proof.time"
+	RuleProofToken = "proof.token"
+	RuleProofNonce = "proof.nonce"
+	RuleProofSign  = "proof.signature"
+	RuleReplayed   = "proof.replayed"
+	RuleProofsFull = "proof.store-full"
+	RuleStranger   = "certificate.unknown"
+	RuleOutdated   = "certificate.expired"
 	RuleKey        = "token.key-unknown"
 	RuleSignature  = "token.signature"
 	RuleNoKeys     = "issuer.unavailable"
@@ -89,7 +107,7 @@ func Describe(rule string) string { return descriptions[rule] }
 var descriptions = map[string]string{
 	RuleMissing:    "no credential was presented",
 	RuleSeveral:    "more than one credential was presented",
-	RuleScheme:     "the Authorization header is not of the form Bearer <token>",
+	RuleScheme:     "the Authorization header is not of the form Bearer <token> or DPoP <token>",
 	RuleFailures:   "too many credentials of this client failed",
 	RuleMalformed:  "not a token of three base64url parts with strict JSON in them (RFC 7515, RFC 7519)",
 	RuleTooLong:    "the credential is too long",
@@ -103,7 +121,22 @@ var descriptions = map[string]string{
 	RuleClaims:     "a claim is missing or has the wrong type",
 	RuleProfile:    "the token is not an access token as RFC 9068 describes them (typ at+jwt; iss, exp, aud, sub, client_id, iat, jti)",
 	RuleClient:     "the token was issued to a client that is not among those allowed",
-	RuleBound:      "the token is bound to a key of its holder and was presented as a bearer token",
+	RuleBound:      "the token is bound to its holder, and was presented as a bearer token or is bound in a way that is not checked here",
+	RuleUnbound:    "the token is not bound to its holder as it must be here",
+	RuleHolder:     "the token is bound to another certificate than the connection's, or the connection has none",
+	RuleProof:      "the DPoP proof is not a JWS of typ dpop+jwt with a public key, jti, htm, htu and iat (RFC 9449)",
+	RuleNoProof:    "a token was presented by the scheme DPoP without exactly one proof",
+	RuleProofKey:   "the proof was made with another key than the one that the token is bound to",
+	RuleProofAlg:   "the proof's algorithm is not one allowed",
+	RuleProofFor:   "the proof was made for another method or URL",
+	RuleProofTime:  "the proof was made too long ago, or in the future",
+	RuleProofToken: "the proof was made for another token",
+	RuleProofNonce: "the proof carries no nonce of ours that still holds",
+	RuleProofSign:  "the proof's signature does not verify",
+	RuleReplayed:   "the proof has been used before",
+	RuleProofsFull: "no more proofs can be remembered now, so none is accepted",
+	RuleStranger:   "the client's certificate is verified, and is none of those known here",
+	RuleOutdated:   "the client's certificate is outside its time",
 	RuleKey:        "the issuer has no key that fits the token's header",
 	RuleSignature:  "the token's signature does not verify",
 	RuleNoKeys:     "the issuer's keys have not been fetched yet",
@@ -128,6 +161,11 @@ type Verifier struct {
 	keys map[[32]byte]*apiKey // by digest
 	mac  *hmacKey             // nil when the digests are plain
 	sums bool                 // plain digests are among keys
+
+	binding      policy.Binding
+	dpop         policy.DPoP
+	proofs       *Proofs
+	certificates []policy.Certificate
 }
 
 type issuer struct {
@@ -144,9 +182,10 @@ var defaultTypes = []string{"", "JWT", "at+jwt", "application/at+jwt"}
 // strictTypes are those of RFC 9068, section 4.
 var strictTypes = []string{"at+jwt", "application/at+jwt"}
 
-// New compiles what a demands. source and cache may be nil only when a names no issuer.
-func New(a policy.Auth, source KeySource, cache *Cache) (*Verifier, error) {
-	v := &Verifier{source: source, cache: cache, skew: int64(time.Minute / time.Second), keys: map[[32]byte]*apiKey{}}
+// New compiles what a demands. source may be nil only when a names no issuer;
+// cache and proofs may be nil, for ones of the verifier's own.
+func New(a policy.Auth, source KeySource, cache *Cache, proofs *Proofs) (*Verifier, error) {
+	v := &Verifier{source: source, cache: cache, proofs: proofs, binding: a.Binding, dpop: a.DPoP.WithDefaults(), certificates: a.Certificates, skew: int64(time.Minute / time.Second), keys: map[[32]byte]*apiKey{}}
 	if a.Skew > 0 {
 		v.skew = int64(a.Skew / time.Second)
 	}
@@ -156,6 +195,18 @@ func New(a policy.Auth, source KeySource, cache *Cache) (*Verifier, error) {
 	if v.cache == nil {
 		v.cache = NewCache(0)
 	}
+	if v.proofs == nil {
+		v.proofs = NewProofs(nil)
+	}
+	origins := make([]string, len(v.dpop.Origins))
+	for i, o := range v.dpop.Origins {
+		origin, _, ok := splitURL(nil, o)
+		if !ok {
+			return nil, fmt.Errorf("dpop: origin %q is not a URL", o)
+		}
+		origins[i] = origin
+	}
+	v.dpop.Origins = origins
 	for _, o := range a.OIDC {
 		i := issuer{name: o.Issuer, audience: o.Audience, algorithms: o.Algorithms, types: defaultTypes}
 		if len(i.algorithms) == 0 {

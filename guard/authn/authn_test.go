@@ -175,7 +175,7 @@ func header(pairs ...any) object {
 
 func verifier(t testing.TB, cache *authn.Cache) *authn.Verifier {
 	t.Helper()
-	v, err := authn.New(policy.Auth{OIDC: []policy.OIDC{{Issuer: issuer, Audience: audience}, {Issuer: other, Audience: audience}}}, keys, cache)
+	v, err := authn.New(policy.Auth{OIDC: []policy.OIDC{{Issuer: issuer, Audience: audience}, {Issuer: other, Audience: audience}}}, keys, cache, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,7 +448,7 @@ func TestCacheSharedByAPIsAsksEachAPIsDemands(t *testing.T) {
 		authn.RuleType:      {Issuer: issuer, Audience: audience, Types: []string{"at+jwt"}},
 		authn.RuleIssuer:    {Issuer: other, Audience: audience},
 	} {
-		w := must(authn.New(policy.Auth{OIDC: []policy.OIDC{o}}, keys, cache))
+		w := must(authn.New(policy.Auth{OIDC: []policy.OIDC{o}}, keys, cache, nil))
 		if id, rule := present(w, token, now); id != nil || rule != name {
 			t.Errorf("%+v: got %v %q, want %s", o, id, rule, name)
 		}
@@ -479,7 +479,7 @@ func TestAPIKeys(t *testing.T) {
 		{ID: "one", Hash: "sha256:" + hex.EncodeToString(plain[:]), Subject: "shop", Scopes: []string{"orders:read"}},
 		{ID: "two", Hash: "hmac-sha256:" + hex.EncodeToString(keyed)},
 		{ID: "three", Hash: "sha256:" + hex.EncodeToString(gone[:]), Expires: now},
-	}}, nil, nil)
+	}}, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

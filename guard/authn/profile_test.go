@@ -51,7 +51,7 @@ func TestIssuersDemands(t *testing.T) {
 		{"act's sub a number", plain, sign(header(), with(good(), "act", object{"sub": 1}), signRS), authn.RuleClaims},
 		{"act nested without end", plain, sign(header(), with(good(), "act", nested(12)), signRS), authn.RuleMalformed},
 	} {
-		v := must(authn.New(policy.Auth{OIDC: []policy.OIDC{c.demand}}, keys, nil))
+		v := must(authn.New(policy.Auth{OIDC: []policy.OIDC{c.demand}}, keys, nil, nil))
 		for range 2 { // verified, cached
 			if _, rule := present(v, c.token, now); rule != c.rule {
 				t.Errorf("%s: got %q, want %q", c.name, rule, c.rule)

@@ -19,6 +19,7 @@ type claims struct {
 	azp, actor, acr            string
 	signedIn                   int64
 	has                        presence
+	jkt, x5t                   [32]byte // what the token is bound to, by has
 }
 
 // presence says which claims stand in a token.
@@ -30,6 +31,8 @@ const (
 	hasID
 	hasClientID
 	hasSignedIn
+	hasJKT
+	hasX5T
 	hasProfile = hasSubject | hasIssued | hasID | hasClientID
 )
 
@@ -40,6 +43,7 @@ type Scratch struct {
 	signed    []byte // of the token itself
 	signature []byte
 	claims    claims
+	proof     proof // when it is one
 
 	doc  jsondoc.Doc
 	text []byte // decoded header, then payload
@@ -52,7 +56,7 @@ func (s *Scratch) Reset() {
 		return
 	}
 	clear(s.text)
-	s.token, s.claims, s.signed = "", claims{}, nil
+	s.token, s.claims, s.signed, s.proof = "", claims{}, nil, proof{}
 	s.doc.Reset()
 }
 
@@ -210,7 +214,7 @@ func (s *Scratch) readPayload(text []byte) string {
 		case "act":
 			return s.act(i)
 		case "cnf":
-			return RuleBound
+			return s.confirmation(i)
 		}
 		return ""
 	})
@@ -241,6 +245,43 @@ func (s *Scratch) str(i int, to *string, broken string) string {
 	}
 	*to = s.textOf(i)
 	return ""
+}
+
+// confirmation reads what a token is bound to (RFC 7800): the thumbprint of a key
+// (RFC 9449, section 6.1) or of a certificate (RFC 8705, section 3.1). Anything
+// else could not be checked, so the token is refused.
+func (s *Scratch) confirmation(i int) string {
+	n := &s.doc.Nodes[i]
+	if n.Kind != jsondoc.Object || n.Count == 0 {
+		return RuleBound
+	}
+	for k := int32(i) + 1; k < n.Next; k = s.doc.Nodes[k].Next {
+		s.key = grow(s.key, int(s.doc.Nodes[k].KeyEnd-s.doc.Nodes[k].KeyStart))
+		to, mark := &s.claims.jkt, hasJKT
+		switch string(s.doc.Key(int(k), s.key)) {
+		case "jkt":
+		case "x5t#S256":
+			to, mark = &s.claims.x5t, hasX5T
+		default:
+			return RuleBound
+		}
+		if s.doc.Nodes[k].Kind != jsondoc.String || !thumbprint(to, s.textOf(int(k))) {
+			return RuleBound
+		}
+		s.claims.has |= mark
+	}
+	return ""
+}
+
+// thumbprint reads a SHA-256 digest in base64url.
+func thumbprint(to *[32]byte, text string) bool {
+	var b [33]byte
+	if len(text) != 43 {
+		return false
+	}
+	n, err := encoding.Decode(b[:], bytesOf(text))
+	copy(to[:], b[:])
+	return err == nil && n == len(to)
 }
 
 // act reads who acts for the subject (RFC 8693, section 4.1). Actors before it,
@@ -322,7 +363,8 @@ func (s *Scratch) instant(i int, to *int64) string {
 func (s *Scratch) identity() Identity {
 	c := &s.claims
 	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client, Actor: c.actor}
-	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0}
+	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0,
+		bound: c.has & (hasJKT | hasX5T), jkt: c.jkt, x5t: c.x5t}
 }
 
 func grow(b []byte, n int) []byte {
@@ -339,6 +381,17 @@ func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)
 // checked when it is read.
 func Bearer(header string) (token string, ok bool) {
 	const scheme = "bearer "
+	if len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		return "", false
+	}
+	token = strings.TrimLeft(header[len(scheme):], " ")
+	return token, token != ""
+}
+
+// DPoP takes the token out of an Authorization header of the scheme DPoP (RFC
+// 9449, section 7.1).
+func DPoP(header string) (token string, ok bool) {
+	const scheme = "dpop "
 	if len(header) <= len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
 		return "", false
 	}

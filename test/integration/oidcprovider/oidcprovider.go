@@ -9,6 +9,7 @@ package oidcprovider
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,8 +89,68 @@ func Start(t testing.TB) *Provider {
 func (p *Provider) Stop() { p.stop() }
 
 // Token gets an access token by client_credentials. The path of the resource
-// chooses the algorithm: /rs, /ps, /es or /ed.
+// chooses the algorithm, /rs, /ps, /es or /ed, or an opaque token, /opaque.
 func (p *Provider) Token(t testing.TB, resource, scope string) string {
+	t.Helper()
+	return p.token(t, "service", resource, scope, nil)
+}
+
+// TokenByProof is Token for the provider's own holder of a key: the token is
+// bound to that key, and Proof makes the proofs for it.
+func (p *Provider) TokenByProof(t testing.TB, resource, scope string) string {
+	t.Helper()
+	return p.token(t, "service", resource, scope, http.Header{"Dpop": {p.Proof(t, "POST", p.Issuer+"/token", "", "")}})
+}
+
+// TokenByCertificate is Token for a client with the certificate, in DER: the
+// token is bound to it.
+func (p *Provider) TokenByCertificate(t testing.TB, resource, scope string, der []byte) string {
+	t.Helper()
+	return p.token(t, "bound", resource, scope, http.Header{"X-Client-Cert": {base64.StdEncoding.EncodeToString(der)}})
+}
+
+// Proof makes a DPoP proof (RFC 9449) with the provider's own holder's key.
+func (p *Provider) Proof(t testing.TB, method, target, token, nonce string) string {
+	t.Helper()
+	q := url.Values{"method": {method}, "url": {target}}
+	if token != "" {
+		q.Set("token", token)
+	}
+	if nonce != "" {
+		q.Set("nonce", nonce)
+	}
+	req, err := http.NewRequest(http.MethodGet, p.Issuer+"/_test/proof?"+q.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var proof string
+	p.do(t, req, &proof)
+	return proof
+}
+
+// Client gives the id and secret of the client that Token is for, which may also introspect.
+func (p *Provider) Client() (id, secret string) { return "service", p.secret }
+
+// Revoke revokes a token (RFC 7009).
+func (p *Provider) Revoke(t testing.TB, token string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, p.Issuer+"/token/revocation", strings.NewReader(url.Values{"token": {token}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth("service", p.secret)
+	resp, err := p.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("revoke: %d", resp.StatusCode)
+	}
+}
+
+func (p *Provider) token(t testing.TB, client, resource, scope string, more http.Header) string {
 	t.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "resource": {resource}, "scope": {scope}}
 	req, err := http.NewRequest(http.MethodPost, p.Issuer+"/token", strings.NewReader(form.Encode()))
@@ -97,7 +158,10 @@ func (p *Provider) Token(t testing.TB, resource, scope string) string {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth("service", p.secret)
+	for name, values := range more {
+		req.Header[name] = values
+	}
+	req.SetBasicAuth(client, p.secret)
 	var answer struct {
 		Token string `json:"access_token"`
 	}
