@@ -62,7 +62,7 @@ func (j *judge) branch(s []byte) {
 			j.add(clCmd, "cmdi.condition", 5)
 		}
 	}
-	if n := bytes.Index(head, []byte("==")); n > 0 && n+2 < len(s) && (flag || bytes.IndexByte(head[:n], '%') >= 0 && bytes.Count(head[:n], []byte(" ")) < 3) {
+	if n := bytes.Index(head, []byte("==")); n > 0 && n+2 < len(s) && (flag || (bytes.IndexByte(head[:n], '%') >= 0 || kinds[head[0]]&(bSquare|bCurly) != 0) && bytes.Count(head[:n], []byte(" ")) < 3) {
 		j.add(clCmd, "cmdi.condition", 5)
 	}
 	for _, test := range [...]string{"exist ", "defined ", "errorlevel ", "cmdextversion "} {

@@ -183,7 +183,7 @@ func (j *judge) declaration(s []byte, k int) {
 		}
 	case bytes.HasPrefix(rest, []byte("?import")), bytes.HasPrefix(rest, []byte("?xml:namespace")):
 		j.add(clXSS, "xss.import", 5)
-	case bytes.HasPrefix(rest, []byte("?php")), bytes.HasPrefix(rest, []byte("?=")), bytes.HasPrefix(rest, []byte("? ")), bytes.HasPrefix(rest, []byte("?\n")):
+	case bytes.HasPrefix(rest, []byte("?php")), bytes.HasPrefix(rest, []byte("?=")), bytes.HasPrefix(rest, []byte("? ")), bytes.HasPrefix(rest, []byte("?\t")), bytes.HasPrefix(rest, []byte("?\n")):
 		j.add(clCode, "code.php", 5)
 	}
 }
@@ -314,10 +314,13 @@ func (j *judge) script(s []byte) {
 			j.add(clXSS, "xss.object", 5)
 		}
 	}
+	if bytes.HasPrefix(s, []byte("document.")) && bytes.Contains(s, []byte(").")) && (bytes.Contains(s, []byte(".textcontent=")) || bytes.Contains(s, []byte("html="))) {
+		j.add(clXSS, "xss.object", 5)
+	}
 	if j.kinds&bTick != 0 {
 		q := j.squeeze(s[:min(len(s), 512)])
 		for _, w := range [...]string{".call`", ".apply`", ".map`", ".bind`", ".from`"} {
-			if bytes.Contains(s, []byte(w)) || bytes.Contains(q, []byte(w)) && bytes.Contains(q, []byte("${")) {
+			if n := bytes.Index(s, []byte(w)); n >= 0 && bytes.Count(s[:n], []byte("`"))%2 == 0 || bytes.Contains(q, []byte(w)) && bytes.Contains(q, []byte("${")) {
 				j.add(clXSS, "xss.indirect", 5)
 			}
 		}
@@ -466,7 +469,7 @@ func (j *judge) breakout(s []byte) {
 		} else {
 			w = bytes.TrimPrefix(w, []byte("script"))
 		}
-		call := e < len(s) && (s[e] == '(' || s[e] == '`')
+		call := e < len(s) && (s[e] == '(' || s[e] == '`' && !(i > 0 && s[i-1] == '`'))
 		for x := e; !call && x < len(s) && x < e+12 && (isSpace(s[x]) || s[x] == '/' || s[x] == '*'); x++ {
 			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval") && !isAlpha(next(s, x+2)))
 		}

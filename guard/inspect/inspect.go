@@ -474,7 +474,7 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 		v = v[:2*maxLook]
 	}
 	const quotes = bQuote | bDouble | bTick
-	if f&fSQL != 0 || f&fLogic != 0 && isDigit(v[0]) || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
+	if f&fSQL != 0 || len(v) > 0 && v[0] == '(' && k&(bEqual|bClose) == bEqual|bClose || f&fLogic != 0 && isDigit(v[0]) || f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bLess|bAmp|bPipe) != 0 || k&quotes != 0 && k&(bEqual|bHash|bSemi|bPlus|bOpen|bPipe|bStar|bDash) != 0 {
 		j.sql(v)
 	}
 	if f&^(fSQL|fLogic|fScript|fCommand|fHandler) == 0 && k&(scripted|bPipe|bAmp|bSlash|bDollar|bPlus|bCtl|bStar) == 0 && (f&fCommand == 0 || v[0] != '"' && v[0] != '\'' && (k&(bSemi|bLine) == 0 || k&bSpace != 0 && !commanded(v)) && !begins(v)) &&

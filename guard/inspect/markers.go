@@ -457,7 +457,7 @@ func (j *judge) code(s []byte) {
 		}
 		if c.call == "system(" || c.call == "exec(" || c.call == "eval(" || c.call == "popen(" || c.call == "passthru(" || c.call == "assert(" || c.call == "include(" {
 			arg := bytes.TrimLeft(s[n+len(c.call):], " \\")
-			if len(arg) > 0 && arg[0] == ')' {
+			if len(arg) > 0 && (arg[0] == ')' || arg[0] >= 0x80 || isDigit(arg[0]) && next(arg, 1) == ')') { // exec(2)
 				continue
 			}
 			w := c.n
@@ -481,6 +481,15 @@ func (j *judge) code(s []byte) {
 			continue
 		}
 		w := c.n
+		if n > 0 && s[n-1] == '`' && (w < 5 || c.call == "process.exit(") { // a name in a text about code
+			w = 2
+		}
+		if c.call == "child_process." {
+			switch v := ident(s[n+len(c.call):]); {
+			case n > 0 && s[n-1] == '`', !bytes.HasPrefix(v, []byte("exec")) && !bytes.HasPrefix(v, []byte("spawn")) && !bytes.HasPrefix(v, []byte("fork")):
+				w = 2
+			}
+		}
 		if prose && w < 6 {
 			w = min(w, 4)
 		}
@@ -529,7 +538,8 @@ func (j *judge) dynamic(s []byte) {
 		name := bytes.TrimLeft(s[i+1:], " '\"([")
 		if w := ident(name); phpRuns.has(w) && len(name) < len(s)-i {
 			t := bytes.TrimLeft(name[len(w):], " '\"")
-			if len(t) > 1 && (t[0] == ')' || t[0] == ']') && callBehind(t) {
+			quoted := kinds[next(name, len(w))]&(bQuote|bDouble) != 0
+			if len(t) > 1 && (t[0] == ')' || t[0] == ']' || quoted && t[0] == '(') && callBehind(t) {
 				j.add(clCode, "code.dynamic", 5)
 			}
 		}
@@ -547,6 +557,14 @@ func (j *judge) dynamic(s []byte) {
 		for e < len(s) && (s[e] == '$' || isWord(s[e]) || s[e] == '{' || s[e] == '}') {
 			e++
 		}
+		if next(s, i+1) == '{' {
+			if c := bytes.IndexByte(s[i:], '}'); c > 0 {
+				e = i + c + 1
+			}
+		}
+		if t := s[e:]; e > i+1 && !isDigit(s[i+1]) && len(t) > 3 && (t[0] == '(' && has(t, ").$") || (t[0] == '[' || t[0] == '{') && callBehind(t) && bytes.IndexByte(s, ' ') < 0) {
+			j.add(clCode, "code.dynamic", 5) // "$f(101).$f(120)", "$o{0}(15)"
+		}
 		if w := s[i+1 : e]; len(w) > 0 && (w[0] == '_' || w[0] == '{' || w[0] == '$' || i > 1 && s[i-1] == ':' && s[i-2] == ':') && callBehind(s[e:]) && (len(s) < 128 || bytes.IndexByte(s, ' ') < 0) {
 			j.add(clCode, "code.dynamic", 5)
 		}
@@ -556,6 +574,9 @@ func (j *judge) dynamic(s []byte) {
 		if n := bytes.Index(s, []byte(call)); n >= 0 && (n == 0 || kinds[s[n-1]]&(bQuote|bDouble) != 0 || n < 4) && (has(s[n:], "(md5(") || has(s[n:], "//") || has(s[n:], "#")) {
 			j.add(clCode, "code.exit", 5)
 		}
+	}
+	if bytes.HasPrefix(s, []byte("define(")) && (has(s, ");(") || has(s, ")(")) || bytes.HasPrefix(s, []byte("[php]")) {
+		j.add(clCode, "code.dynamic", 5)
 	}
 	// A loop without end, and nothing else.
 	if bytes.HasPrefix(s, []byte("while(")) && len(s) < 40 {

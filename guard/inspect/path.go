@@ -70,6 +70,7 @@ func (j *judge) path(v []byte) {
 		j.file(&r)
 	}
 	j.wrapper(r.s)
+	j.glob(v)
 	// A NUL that ends a name for the system but not for the language above it.
 	if j.kinds&bCtl != 0 {
 		if n := bytes.IndexByte(v, 0); n > 0 && n < len(v)-1 && (isWord(v[n-1])) && (v[n+1] == '.' || v[n+1] == '/') {
@@ -226,7 +227,7 @@ func (j *judge) detour(r *route) {
 func (j *judge) file(r *route) {
 	s, at := r.s, r.secret
 	http := bytes.HasPrefix(s, []byte("http"))
-	if r.climbs+r.odd == 0 && j.kinds&bHigh != 0 && j.decoded&dWidth == 0 {
+	if r.climbs+r.odd == 0 && j.kinds&bHigh != 0 {
 		j.add(clPath, "traversal.file", 2) // a text in a script that sets no spaces
 		return
 	}
@@ -244,6 +245,29 @@ func (j *judge) file(r *route) {
 	}
 }
 
+// glob weighs patterns that only a shell resolves to a system's file: "/etc/[!x]asswd",
+// "/usr/[a-z]in/sh". A route's "/items/[id]" has its brackets to itself.
+func (j *judge) glob(v []byte) {
+	if j.kinds&bSquare == 0 || j.kinds&bSpace != 0 && v[0] == '/' {
+		return
+	}
+	for _, p := range [...]string{"/etc/", "/usr/", "/bin/", "/var/", "/proc/", "/root/", "/home/"} {
+		n := bytes.Index(v, []byte(p))
+		if n < 0 || n > 8 {
+			continue
+		}
+		for i := n; i < len(v) && v[i] != ' '; i++ {
+			if v[i] == '[' {
+				e := bytes.IndexByte(v[i:], ']')
+				if e > 1 && (isAlpha(v[i-1]) || isAlpha(next(v, i+e+1))) {
+					j.add(clPath, "traversal.glob", 5)
+				}
+				return
+			}
+		}
+	}
+}
+
 // wrapper weighs schemes under which an interpreter opens files. "file:" inside
 // a text may be spoken of.
 func (j *judge) wrapper(s []byte) {
@@ -256,7 +280,7 @@ func (j *judge) wrapper(s []byte) {
 		switch {
 		case n == 0:
 			j.add(clPath, "traversal.wrapper", 5)
-		case s[n-1] == ' ' || s[n-1] == '"':
+		case s[n-1] == ' ' || bytes.IndexByte(s[:n], ' ') > 0:
 			j.add(clPath, "traversal.wrapper", 2) // someone speaks of an address
 		default:
 			j.add(clPath, "traversal.wrapper", 3)

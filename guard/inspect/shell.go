@@ -332,6 +332,8 @@ func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, s
 		j.add(clCmd, "cmdi.command", n)
 	case end && !word:
 		switch {
+		case line && !shellTelling.has(w.name):
+			j.add(clCmd, "cmdi.command", 2)
 		case line:
 			j.add(clCmd, "cmdi.command", 3)
 		case isSpace(s[w.from-1]) && !shellTelling.has(w.name) && len(args) == 0 && sentence(s[:w.from]):

@@ -48,7 +48,7 @@ func (j *judge) sql(v []byte) {
 // that a text speaks of: "a single leading '=' is kept". The statement of
 // "x'='x" has no space before its quote, and few words around it.
 func quotedOperator(v []byte, i int) bool {
-	if i == 0 || isWord(v[i-1]) || kinds[v[i-1]]&(bQuote|bDouble|bClose) != 0 {
+	if i == 0 && bytes.Count(v, []byte(",")) < 3 || i > 0 && isWord(v[i-1]) || i > 0 && kinds[v[i-1]]&(bQuote|bDouble|bClose) != 0 {
 		return false
 	}
 	k := i + 1
