@@ -85,6 +85,9 @@ func (p *passage) forward() {
 	p.forwarded()
 	for p.try() {
 	}
+	if p.late != nil { // the instance is free again
+		p.answerLate()
+	}
 }
 
 // try asks one instance and answers with what it answers. It reports whether
@@ -426,14 +429,21 @@ func (p *passage) reply() outcome {
 			p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.switch", "the answer switched to what was not asked for"))
 			return failed
 		}
-		if step := p.ses.Response(a.status, a.header, g.o.Now()); step.Verb != guard.Proceed {
+		step := p.ses.Response(a.status, a.header, g.o.Now())
+		if step.Verb != guard.Proceed {
 			p.refuseStep(step)
 			return served
 		}
+		editHead(a.header, step.Head)
 		return p.tunnel()
 	}
 	step := p.ses.Response(a.status, a.header, g.o.Now())
-	if step.Verb != guard.Proceed {
+	switch step.Verb {
+	case guard.Proceed:
+	case guard.Rewrite:
+		p.rewrite(step, false)
+		return o
+	default:
 		p.refuseStep(step)
 		return o
 	}
@@ -458,10 +468,18 @@ func (p *passage) reply() outcome {
 		if int64(len(b)) > step.BodyLimit {
 			b = b[:step.BodyLimit+1]
 		}
-		if step := p.ses.ResponseBody(b, g.o.Now()); step.Verb != guard.Proceed {
+		switch step := p.ses.ResponseBody(b, g.o.Now()); step.Verb {
+		case guard.Proceed:
+		case guard.Rewrite:
+			p.rewrite(step, !ended)
+			return o
+		default:
 			p.refuseStep(step)
 			return o
 		}
+	}
+	if len(step.Head) > 0 {
+		editHead(a.header, step.Head)
 	}
 	if out, ok := p.w.(http1.Answerer); ok && inHand && len(a.res.Trailer) == 0 {
 		return p.answerAtOnce(out, o)
@@ -704,7 +722,11 @@ func (p *passage) flush() bool {
 
 // trailers passes the answer's trailer on (RFC 9110 section 6.5).
 func (p *passage) trailers() {
-	for name, values := range p.up.trailer() {
+	trailer := p.up.trailer()
+	if len(trailer) > 0 && p.ses != nil {
+		editHead(trailer, p.ses.Trailer(trailer))
+	}
+	for name, values := range trailer {
 		if !hopByHop[name] && !tells[name] && name != "Content-Length" {
 			p.w.Header()[http.TrailerPrefix+name] = slices.Clone(values)
 		}

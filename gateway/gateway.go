@@ -28,6 +28,7 @@ type Gateway struct {
 	requests gauge  // in flight
 	clients  *crowd // in flight, by client
 	buffered gauge  // bytes of bodies held
+	waiting  gauge  // answers held back until their time
 	count    counters
 
 	certs     certificates
@@ -87,6 +88,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.requests.max = int64(o.Bounds.Requests)
 	g.buffered.max = o.Bounds.Buffered
+	g.waiting.max = int64(o.Bounds.Waiting)
 	g.conns.max = int64(o.Bounds.Connections)
 	g.count.init()
 	g.program.Store(o.Program)

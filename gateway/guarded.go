@@ -88,6 +88,9 @@ func (l *localPassage) refused(s guard.Step) bool {
 	if s.Verb == guard.Proceed {
 		return false
 	}
+	if s.Verb == guard.Rewrite && s.Wait > 0 {
+		wait(l.r.Context(), s.Wait)
+	}
 	if s.Refusal == nil {
 		l.refuse(guard.KindUnauthenticated, nil, nil)
 		return true
@@ -147,6 +150,7 @@ func (l *localPassage) WriteHeader(status int) {
 	if l.refused(l.step) {
 		return
 	}
+	editHead(l.w.Header(), l.step.Head)
 	if l.step.Body != guard.BodyWhole {
 		l.head()
 	}

@@ -45,13 +45,14 @@ type passage struct {
 	answer   buffer   // of the answer's body, what is held
 	sample   buffer   // of the answer's body, what has passed
 	out      guard.Outcome
-	held     bool  // body is all of it
-	reserved int64 // of Gateway.buffered
-	ended    bool  // the record has been handed over
-	wrote    bool  // the answer's head is out
-	crowded  bool  // there was no room for the sample
-	trailing bool  // the request has a trailer, which passed
-	abort    bool  // the answer broke off: the connection is to be cut
+	held     bool        // body is all of it
+	reserved int64       // of Gateway.buffered
+	ended    bool        // the record has been handed over
+	wrote    bool        // the answer's head is out
+	crowded  bool        // there was no room for the sample
+	trailing bool        // the request has a trailer, which passed
+	abort    bool        // the answer broke off: the connection is to be cut
+	late     *guard.Step // the answer that takes the upstream's place, once its time has come
 	idValue  [1]string
 	on1xx    func(int, http.Header) // p.interim
 }

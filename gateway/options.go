@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -25,6 +26,22 @@ type Resolver interface {
 	Resolve(ctx context.Context, issuer, keyID string) error
 }
 
+// An Original is an error that the gateway answered something else for.
+type Original struct {
+	ID     string // of the request
+	API    string
+	Time   time.Time
+	Status int
+	Header http.Header // shared: what is kept of it is to be copied
+	Body   []byte      // as the upstream sent it, its beginning when Cut; shared too
+	Cut    bool
+}
+
+// A Sealer keeps originals for the owner, encrypted. It is called from many
+// goroutines at once, must not block, and keeps nothing of o that it has not
+// copied.
+type Sealer interface{ Seal(o Original) }
+
 // Options is all that a Gateway is made of. The zero value of each field but
 // Program has a stated default.
 type Options struct {
@@ -33,6 +50,7 @@ type Options struct {
 
 	Recorder Recorder     // nil: nothing is recorded
 	Resolver Resolver     // nil: unknown keys stay unknown
+	Sealer   Sealer       // nil: what the gateway replaces is gone
 	Log      *slog.Logger // nil: discarded
 
 	TLS    TLS    // certificates; used by listeners that are not Plain
@@ -92,6 +110,7 @@ type Bounds struct {
 	Requests          int // in flight at once: 8,192; 503
 	ClientRequests    int // in flight at once from one client: 256; 429
 
+	Waiting  int           // failed sign-ins held back until their time at once: 1,024; 503
 	Buffered int64         // bytes of bodies held in memory at once: 256 MiB; 503
 	Sample   int           // bytes of each body kept for the recorder: 64 KiB
 	Drain    time.Duration // for requests in flight once serving ends: 30 s; cut off
@@ -113,6 +132,7 @@ func (b Bounds) withDefaults() Bounds {
 	number(&b.ClientConnections, 512)
 	number(&b.Requests, 8192)
 	number(&b.ClientRequests, 256)
+	number(&b.Waiting, 1024)
 	number(&b.Buffered, 256<<20)
 	number(&b.Sample, 64<<10)
 	number(&b.Drain, 30*time.Second)

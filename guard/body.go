@@ -137,6 +137,15 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 	s.answer, s.answerType = status, first(h, "Content-Type")
 	s.snapshot(h)
+	step := s.checkAnswer(status, h)
+	if s.refusal == nil && s.api != nil && s.on(rewriting) && status >= 200 {
+		return s.silence(step, status, h, now)
+	}
+	return step
+}
+
+// checkAnswer is the part of Response that compares it with the contract.
+func (s *Session) checkAnswer(status int, h http.Header) Step {
 	if s.refusal != nil || s.api == nil || s.op.spec == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
 	}
@@ -171,6 +180,12 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 func (s *Session) ResponseBody(b []byte, now time.Time) Step {
 	if s.refusal != nil {
 		return s.refuse()
+	}
+	if s.hushing {
+		s.hushing = false
+		if step := s.hush(b, now); step.Verb == Rewrite {
+			return step
+		}
 	}
 	if s.plan != BodyWhole && s.plan != BodySample {
 		return s.proceed(BodyNone, 0)

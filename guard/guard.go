@@ -72,6 +72,10 @@ const (
 	Proceed Verb = iota
 	Fetch        // fetch what Step.Fetch names, then Resume
 	Refuse       // answer with Step.Refusal; no further step but End
+	// Rewrite: answer with Step.Refusal in the place of the upstream's answer,
+	// after Step.Wait; no further step but End. Only Response and ResponseBody
+	// say it.
+	Rewrite
 )
 
 // BodyPlan says what the session wants of a body.
@@ -100,8 +104,13 @@ type Step struct {
 	Body      BodyPlan
 	BodyLimit int64
 	Fetch     FetchKey
-	Refusal   *Refusal // set when Verb is Refuse; shared, not to be changed
+	Refusal   *Refusal      // set when Verb is Refuse or Rewrite; shared, not to be changed
+	Head      []HeadEdit    // of Response: changes to the answer's head, unless it is replaced
+	Wait      time.Duration // of Rewrite: how long to hold the answer back
 }
+
+// A HeadEdit drops one header of an answer or, with a Value, sets it.
+type HeadEdit struct{ Name, Value string }
 
 // FetchKey names a key that is not in memory.
 type FetchKey struct{ Issuer, KeyID string }

@@ -12,6 +12,7 @@ import (
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
 	"sallyport.dev/guard/limit"
+	"sallyport.dev/guard/silent"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
 )
@@ -26,11 +27,12 @@ const (
 	authorise
 	validate
 	inspecting
+	rewriting // last: its mode does not stand among the checks of a policy
 	stages
 )
 
 var stageNames = [stages]sallyport.Stage{sallyport.StageIdentify, sallyport.StageLimit, sallyport.StageAuthenticate,
-	sallyport.StageAuthorise, sallyport.StageValidate, sallyport.StageInspect}
+	sallyport.StageAuthorise, sallyport.StageValidate, sallyport.StageInspect, sallyport.StageRewrite}
 
 // A Program is everything that was configured, compiled. It is immutable and
 // safe for concurrent use.
@@ -91,6 +93,9 @@ type operation struct {
 	perOther   []counter
 	exceptions []policy.Exception
 	unseen     []string // what is never looked at; shared
+	errors     policy.Errors
+	login      bool // people sign in here
+	loginLike  bool // or it looks as if they did
 }
 
 // need is one alternative of a specification's security requirement.
@@ -305,6 +310,9 @@ func unauthenticated(ways []string, problem string) *Refusal {
 func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, inspected bool) *operation {
 	d := p.For(op)
 	out := &operation{spec: o, op: op, scopes: d.Scopes, acr: d.ACR, maxAge: d.MaxAge, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
+	out.errors, out.login = d.Errors, d.Login
+	out.loginLike = d.Login || silent.LooksLikeLogin(op.Method, op.Template, nil)
+	d.Modes[sallyport.StageRewrite] = d.Errors.Mode
 	for i, name := range stageNames {
 		out.modes[i] = d.Modes[name]
 		if d.Modes[name] == sallyport.Off {

@@ -9,6 +9,7 @@ import (
 	sallyport "sallyport.dev"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/silent"
 	"sallyport.dev/spec"
 )
 
@@ -44,6 +45,11 @@ type Session struct {
 	contentType string
 	answer      int // status of the upstream's answer
 	answerType  string
+	hushing     bool // ResponseBody is to look at an error
+	encoding    string
+	kept        http.Header // head of that error
+	known       silent.Known
+	leaks       []silent.Leak
 
 	reasons []sallyport.Reason
 	unseen  []string
@@ -93,6 +99,7 @@ func (s *Session) release() {
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
+	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]
 	s.reasons, s.unseen, s.fields = s.reasons[:0], s.unseen[:0], s.fields[:0]
 	p.sessions.Put(s)
 }
@@ -149,7 +156,8 @@ func (s *Session) fault(st stage, r *Refusal, rule string, place sallyport.Place
 
 // add records a finding. In enforce mode, unless an exception spares it, the
 // first one decides how the request is refused; r is shared and not changed.
-func (s *Session) add(st stage, mode sallyport.Mode, r *Refusal, rule string, place sallyport.Place, class, detail string) {
+// It reports whether the finding is acted on.
+func (s *Session) add(st stage, mode sallyport.Mode, r *Refusal, rule string, place sallyport.Place, class, detail string) bool {
 	reason := sallyport.Reason{Stage: stageNames[st], Rule: rule, Place: place, Class: class, Detail: detail, Mode: mode}
 	for i := range s.op.exceptions {
 		if e := &s.op.exceptions[i]; e.Covers(rule, place, s.began) {
@@ -171,6 +179,7 @@ func (s *Session) add(st stage, mode sallyport.Mode, r *Refusal, rule string, pl
 	default:
 		s.miss("reasons: more than 32, the rest is left out")
 	}
+	return acts
 }
 
 // explained reports whether one of the reasons kept is of the kind that refuses.

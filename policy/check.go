@@ -53,6 +53,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
 	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
 	m.mode("answers", a.Answers)
+	m.errors("errors", a.Errors)
 	for i, o := range a.Operations {
 		path := fmt.Sprintf("operations[%d]", i)
 		m.operation(path+".operation", o.Operation, known)
@@ -62,6 +63,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 		m.mode(path+".mode", o.Mode)
 		m.checks(path+".checks", o.Checks)
 		m.limits(path+".limits", o.Limits)
+		m.errors(path+".errors", o.Errors)
 		oneOf(&m, path+".anonymous", o.Anonymous, Never, Always)
 		m.scopes(path+".scopes", o.Scopes)
 		if len(o.Scopes) > 0 && !a.Auth.Enabled() {
@@ -191,6 +193,32 @@ func (m *Mistakes) bounds(b Bounds) {
 	}
 	oneOf(m, "bounds.oversize", b.Oversize, RefuseIt, PassIt)
 	oneOf(m, "bounds.encoded", b.Encoded, RefuseIt, PassIt)
+}
+
+func (m *Mistakes) errors(path string, e Errors) {
+	m.mode(path+".mode", e.Mode)
+	status := func(path string, s int) {
+		if s < 400 || s > 599 {
+			m.add(path, "%d is not the status of an error; want 400 to 599", s)
+		}
+	}
+	for i, s := range e.Pass {
+		status(fmt.Sprintf("%s.pass[%d]", path, i), s)
+	}
+	for i, s := range e.Status {
+		p := fmt.Sprintf("%s.status[%d]", path, i)
+		status(p+".from", s.From)
+		status(p+".to", s.To)
+		if slices.ContainsFunc(e.Status[:i], func(x StatusAs) bool { return x.From == s.From }) {
+			m.add(p+".from", "%d stands twice", s.From)
+		}
+	}
+	if most := int64(1 << 20); e.Bound < 0 || e.Bound > most {
+		m.add(path+".bound", "%d bytes; want at most %d", e.Bound, most)
+	}
+	if e.TimeClass != 0 && (e.TimeClass < 10*time.Millisecond || e.TimeClass > 5*time.Second) {
+		m.add(path+".time_class", "%s; want 10ms to 5s", e.TimeClass)
+	}
 }
 
 func (m *Mistakes) scopes(path string, scopes []string) {

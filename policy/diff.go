@@ -27,6 +27,7 @@ func Diff(was, now API) []string {
 	d.word("undeclared operations", orRecord(was.Shadow), orRecord(now.Shadow))
 	d.word("undocumented parameters", orRecord(was.Undocumented), orRecord(now.Undocumented))
 	d.word("answers", orObserve(was.Answers), orObserve(now.Answers))
+	d.errors("", was.Errors, now.Errors)
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
 	return d
@@ -110,6 +111,32 @@ func (d *differ) auth(was, now Auth) {
 	d.word("failed credentials per client", was.Failures.String(), now.Failures.String())
 }
 
+func (d *differ) errors(prefix string, was, now Errors) {
+	d.word(prefix+"errors", string(was.Mode), string(now.Mode))
+	numbers := func(e Errors) (pass, status []string) {
+		for _, s := range e.Pass {
+			pass = append(pass, fmt.Sprint(s))
+		}
+		for _, s := range e.Status {
+			status = append(status, fmt.Sprintf("%d as %d", s.From, s.To))
+		}
+		return pass, status
+	}
+	wp, ws := numbers(was)
+	np, ns := numbers(now)
+	d.list(prefix+"error status that passes", wp, np)
+	d.list(prefix+"error status", ws, ns)
+	d.word(prefix+"error bound", bytesWord(cmp.Or(was.Bound, DefaultErrors.Bound)), bytesWord(cmp.Or(now.Bound, DefaultErrors.Bound)))
+	d.word(prefix+"time class of failed sign-ins", cmp.Or(was.TimeClass, DefaultErrors.TimeClass).String(), cmp.Or(now.TimeClass, DefaultErrors.TimeClass).String())
+}
+
+func loginWord(on bool) string {
+	if on {
+		return "answered alike"
+	}
+	return ""
+}
+
 func (d *differ) operations(was, now []OperationDemand) {
 	find := func(list []OperationDemand, name string) (OperationDemand, bool) {
 		i := slices.IndexFunc(list, func(o OperationDemand) bool { return o.Operation == name })
@@ -120,6 +147,8 @@ func (d *differ) operations(was, now []OperationDemand) {
 	}
 	one := func(name string, w, n OperationDemand) {
 		d.word(name+": mode", string(w.Mode), string(n.Mode))
+		d.errors(name+": ", w.Errors, n.Errors)
+		d.word(name+": failures of signing in", loginWord(w.Login), loginWord(n.Login))
 		d.checks(name+": ", w.Checks, n.Checks)
 		d.list(name+": scope", w.Scopes, n.Scopes)
 		d.list(name+": acr", w.ACR, n.ACR)

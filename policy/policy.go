@@ -37,7 +37,10 @@ type API struct {
 	// specification does not declare; "" records it.
 	Undocumented Shadow `yaml:"undocumented" enum:"observe|refuse" doc:"What happens to parameters and body properties that no specification declares. Default observe."`
 	// Answers is the mode of the checks of what the upstream answers; "" is observe.
-	Answers    sallyport.Mode    `yaml:"answers" enum:"observe|enforce|off" doc:"Mode of the checks of answers. Default observe."`
+	Answers sallyport.Mode `yaml:"answers" enum:"observe|enforce|off" doc:"Mode of the checks of answers. Default observe."`
+	// Errors says what becomes of the upstream's errors, and of what the head
+	// of any of its answers gives away.
+	Errors     Errors            `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
 	Operations []OperationDemand `yaml:"operations" doc:"Demands of single operations."`
 	Exceptions []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
 }
@@ -55,7 +58,46 @@ type OperationDemand struct {
 	ACR    []string      `yaml:"acr" doc:"Authentication contexts (acr), one of which the token must show."`
 	MaxAge time.Duration `yaml:"max_age" doc:"How long ago the user may have authenticated (auth_time)."`
 	Limits []Limit       `yaml:"limits" doc:"How often something may happen."`
+	// Errors changes what holds for errors of this operation.
+	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
+	// Login says that people sign in here: all failures are answered alike.
+	Login bool `yaml:"login" doc:"People sign in here: all failures are answered alike in status, body, size and time class."`
 }
+
+// Errors is what becomes of the upstream's errors: in enforce mode server
+// errors, and others that give something away, are replaced by a problem
+// document (RFC 9457) with the request id. The zero value follows the API's mode.
+type Errors struct {
+	Mode   sallyport.Mode `yaml:"mode" enum:"observe|enforce|off" doc:"Mode of the check. Default: the mode of the API or operation."`
+	Pass   []int          `yaml:"pass" doc:"Statuses whose answers pass as they are, whatever they say."`
+	Status []StatusAs     `yaml:"status" doc:"Statuses that a replaced answer gets in place of the upstream's."`
+	// Bound is how many bytes of an error are held and looked at; a longer one
+	// is replaced without looking.
+	Bound int64 `yaml:"bound" doc:"Bytes of an error that are looked at; a longer one is replaced unseen. Default 64 KiB."`
+	// TimeClass is the step of time at which failed sign-ins are answered.
+	TimeClass time.Duration `yaml:"time_class" doc:"Failed sign-ins are answered at whole multiples of it. Default 250ms."`
+}
+
+// StatusAs maps one status to another.
+type StatusAs struct {
+	From int `yaml:"from" need:"1" doc:"Status of the upstream."`
+	To   int `yaml:"to" need:"1" doc:"Status that the client gets."`
+}
+
+// Over gives e with what it leaves open taken from below.
+func (e Errors) Over(below Errors) Errors {
+	out := Errors{Mode: cmp.Or(e.Mode, below.Mode), Pass: e.Pass, Status: e.Status, Bound: cmp.Or(e.Bound, below.Bound), TimeClass: cmp.Or(e.TimeClass, below.TimeClass)}
+	if out.Pass == nil {
+		out.Pass = below.Pass
+	}
+	if out.Status == nil {
+		out.Status = below.Status
+	}
+	return out
+}
+
+// DefaultErrors fills the zero fields of Errors, but for the mode.
+var DefaultErrors = Errors{Bound: 64 << 10, TimeClass: 250 * time.Millisecond}
 
 // Auth is who may call. With neither issuers nor keys nobody is asked.
 type Auth struct {
@@ -318,6 +360,8 @@ type Demand struct {
 	Limits     []Limit // of the API, then of the operation
 	OwnLimits  int     // how many at the end of Limits are the operation's own
 	Exceptions []Exception
+	Errors     Errors // with every field set
+	Login      bool
 }
 
 // For puts together what holds for op; the zero Operation stands for one that
@@ -327,6 +371,7 @@ func (a API) For(op sallyport.Operation) Demand {
 	for _, s := range Stages() {
 		d.Modes[s] = cmp.Or(a.Checks[s], a.Mode, sallyport.Observe)
 	}
+	d.Errors = a.Errors.Over(Errors{Mode: cmp.Or(a.Mode, sallyport.Observe)})
 	for _, o := range a.Operations {
 		if !names(o.Operation, op) {
 			continue
@@ -334,6 +379,8 @@ func (a API) For(op sallyport.Operation) Demand {
 		for _, s := range Stages() {
 			d.Modes[s] = cmp.Or(o.Checks[s], o.Mode, d.Modes[s])
 		}
+		d.Errors = o.Errors.Over(Errors{Mode: o.Mode}).Over(d.Errors)
+		d.Login = d.Login || o.Login
 		d.Scopes = append(d.Scopes, o.Scopes...)
 		d.ACR = append(d.ACR, o.ACR...)
 		d.MaxAge = cmp.Or(o.MaxAge, d.MaxAge)
@@ -341,6 +388,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		d.Limits = append(d.Limits, o.Limits...)
 		d.OwnLimits += len(o.Limits)
 	}
+	d.Errors = d.Errors.Over(DefaultErrors)
 	for _, e := range a.Exceptions {
 		if e.Operation == "" || e.Operation == "*" || names(e.Operation, op) {
 			d.Exceptions = append(d.Exceptions, e)

@@ -133,7 +133,7 @@ func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, e
 		return nil, err
 	}
 	own := guard.API{API: sallyport.API{Name: "console", Path: "/api/v1", Owner: sallyport.Owner{Team: "sallyport"}, Exposure: sallyport.Internal}, Spec: set,
-		Policy: policy.API{Mode: sallyport.Enforce, Shadow: policy.Refuse, Undocumented: policy.Refuse,
+		Policy: policy.API{Mode: sallyport.Enforce, Errors: policy.Errors{Mode: sallyport.Off} /* its errors are written here */, Shadow: policy.Refuse, Undocumented: policy.Refuse,
 			Auth:   policy.Auth{Anonymous: policy.Always}, // sessions are the console's own affair
 			Checks: map[sallyport.Stage]sallyport.Mode{sallyport.StageAuthenticate: sallyport.Off, sallyport.StageAuthorise: sallyport.Off},
 			// A password may hold anything, and is hashed before anything else.
