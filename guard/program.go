@@ -311,7 +311,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 	d := p.For(op)
 	out := &operation{spec: o, op: op, scopes: d.Scopes, acr: d.ACR, maxAge: d.MaxAge, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
 	out.errors, out.login = d.Errors, d.Login
-	out.loginLike = d.Login || silent.LooksLikeLogin(op.Method, op.Template, nil)
+	out.loginLike = d.Login || signsIn(o, op)
 	d.Modes[sallyport.StageRewrite] = d.Errors.Mode
 	for i, name := range stageNames {
 		out.modes[i] = d.Modes[name]
@@ -386,6 +386,20 @@ func stepUp(a *api, o *operation) *Refusal {
 		r.Header = append(r.Header, [2]string{h[0], h[1] + params})
 	}
 	return r
+}
+
+// signsIn reports whether an operation looks as if people signed in at it.
+func signsIn(o *spec.Operation, op sallyport.Operation) bool {
+	if o == nil || !silent.LooksLikeLogin(op.Method, op.Template, []string{"/password"}) {
+		return false // whatever is in its body
+	}
+	var fields []string
+	for _, p := range o.Outline().Places {
+		if p.Place.In == sallyport.InBody && !p.Response {
+			fields = append(fields, p.Place.Name)
+		}
+	}
+	return silent.LooksLikeLogin(op.Method, op.Template, fields)
 }
 
 // forbid prepares the answer to a credential that does not suffice (RFC 6750,

@@ -14,6 +14,7 @@ import (
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/silent"
 	"sallyport.dev/inventory"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
@@ -187,9 +188,31 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 			for _, note := range a.Spec.Notes() {
 				fmt.Fprintf(s.out, "    note: %s\n", note)
 			}
+			for _, op := range signIns(a) {
+				fmt.Fprintf(s.out, "    note: %s looks like a sign-in; with `operations: [{operation: %q, login: true}]` its failures are answered alike\n", op, op)
+			}
 		}
 	}
 	return nil
+}
+
+// signIns are the operations that look as if people signed in at them, and of
+// which the policy does not say so.
+func signIns(a guard.API) []string {
+	var out []string
+	for _, o := range a.Spec.Operations() {
+		var fields []string
+		for _, p := range o.Outline().Places {
+			if p.Place.In == sallyport.InBody && !p.Response {
+				fields = append(fields, p.Place.Name)
+			}
+		}
+		op := sallyport.Operation{API: a.Name, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true}
+		if silent.LooksLikeLogin(o.Method, o.Template, fields) && !a.Policy.For(op).Login {
+			out = append(out, op.Key())
+		}
+	}
+	return out
 }
 
 func orObserve(p policy.API) sallyport.Mode {
