@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	prng "math/rand/v2"
 	"net/url"
 	"os"
 	"reflect"
@@ -532,6 +533,31 @@ func TestCollections(t *testing.T) {
 	}
 	all := sightings(t, s, len(list))
 	checkSightings(t, all, d.Templates("a"), list)
+}
+
+// TestMadeUpPaths sends words that nothing folds to a service that answers 200
+// to everything. Whoever does that must not keep discovery busy for the square
+// of what was sent: it all is folded within the time that fold allows.
+func TestMadeUpPaths(t *testing.T) {
+	s := openStore(t, options(t))
+	d := openDiscovery(t, s, discovery.Options{})
+	rng := prng.New(prng.NewPCG(1, 2))
+	word := func() string {
+		b := make([]byte, 7)
+		for i := range b {
+			b[i] = "bcdfglmnprstvaeiou"[rng.IntN(18)]
+		}
+		return string(b)
+	}
+	var list []sallyport.Exchange
+	for range 12_000 {
+		list = append(list, plain("GET", "/"+word()+"/"+word()+"/"+word(), 200))
+	}
+	publish(t, s, list, 24)
+	fold(t, s, d)
+	if n := len(d.Templates("a")); n == 0 || n > 3000 {
+		t.Errorf("%d templates", n)
+	}
 }
 
 // TestScanner sends what scanners send: thousands of paths that are refused or

@@ -623,6 +623,12 @@ func (n *node) sorted() []*node {
 	return out
 }
 
+// crowd is the number of children beyond which they are no longer all judged
+// again at each sighting: each is compared with all others, so that made-up
+// paths would cost the square of their number. The one that was seen is always
+// judged, and all of them whenever their number has grown by so many.
+const crowd = 64
+
 // judge looks again at every place on the way to n, from the top, and folds
 // what the evidence now speaks for. It returns the node that n became, and what
 // was merged.
@@ -637,8 +643,15 @@ func (t *tree) judge(n *node, x *exchange) (*node, []sallyport.Sighting) {
 		}
 		moved := false
 		for k--; k >= 0 && !moved; k-- {
-			for _, c := range way[k].sorted() {
-				if c.declared {
+			var among []*node
+			switch many := len(way[k].literal); {
+			case many <= crowd || many%crowd == 0:
+				among = way[k].sorted()
+			case k > 0:
+				among = []*node{way[k-1]}
+			}
+			for _, c := range among {
+				if c.declared || c.arg {
 					continue
 				}
 				score, why := t.score(way[k], c)
