@@ -14,7 +14,10 @@ func (j *judge) batch(s []byte, k int) {
 		k++
 	}
 	s = s[k:min(len(s), k+512)]
-	switch {
+	if len(s) < 6 || s[0] != 'f' && s[0] != 'i' {
+		return
+	}
+	switch j.steps += 16; {
 	case bytes.HasPrefix(s, []byte("for")) && len(s) > 3 && isSpace(s[3]):
 		j.loop(s[4:])
 	case bytes.HasPrefix(s, []byte("if")) && len(s) > 2 && (isSpace(s[2]) || s[2] == '/'):

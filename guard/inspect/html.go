@@ -356,6 +356,8 @@ func (j *judge) script(s []byte) {
 		weight := 0
 		if j.calls(code) {
 			weight = 5
+		} else if len(code) > 0 && isDigit(code[0]) { // "OnBootSec=50"
+			continue
 		}
 		if i > 0 && j.kinds&(bQuote|bDouble|bTick|bMore) != 0 && weight == 0 {
 			// A quote or bracket before it closes what the page had open.
@@ -469,7 +471,7 @@ func (j *judge) breakout(s []byte) {
 		} else {
 			w = bytes.TrimPrefix(w, []byte("script"))
 		}
-		call := e < len(s) && (s[e] == '(' || s[e] == '`' && !(i > 0 && s[i-1] == '`'))
+		call := e < len(s) && (s[e] == '(' || s[e] == '`' && bytes.Count(s[max(0, i-128):i], []byte("`"))%2 == 0)
 		for x := e; !call && x < len(s) && x < e+12 && (isSpace(s[x]) || s[x] == '/' || s[x] == '*'); x++ {
 			call = x+1 < len(s) && s[x+1] == '(' && (s[x] == '/' || s[x] == '*' || isSpace(s[x]) && (string(w) == "alert" || string(w) == "eval") && !isAlpha(next(s, x+2)))
 		}
@@ -515,6 +517,9 @@ func (j *judge) breakout(s []byte) {
 			spoken++
 		}
 		i = e - 1
+	}
+	if j.kinds&bStar != 0 && len(s) < 4096 && bytes.Contains(s, []byte("/*")) {
+		s = j.squeeze(s)
 	}
 	// Indirect calls: top["al"+"ert"](1), self['alert'](1), [].constructor…
 	for _, root := range [...]string{"top[", "self[", "window[", "this[", "parent[", "frames[", "globalthis[", "console[", "document[", "constructor[", "[].", "]["} {

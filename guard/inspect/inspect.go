@@ -371,7 +371,7 @@ func suspicious(f family, k uint32, v []byte) bool {
 	case f&fLogic != 0 && k&(quotes|bEqual|bOpen|bMore|bHash|bAmp|bPipe) != 0 &&
 		!(k&^(plain|bSpace|bDot|bMild|bSemi|bQuote|bHigh) == 0 && apostrophes(v)):
 		return true
-	case f&fScheme != 0, f&fHandler != 0 && k&bEqual != 0, f&fScript != 0 && k&scripted != 0:
+	case f&fScheme != 0, f&fHandler != 0 && k&bEqual != 0, f&fScript != 0 && (k&scripted != 0 || k&(bStar|bSlash) == bStar|bSlash):
 		return true
 	case f&fCommand != 0 && k&(bPipe|bAmp|bSlash|bDollar|bOpen|bPlus) != 0, f&fCommand != 0 && k&(bSemi|bLine) != 0 && (k&bSpace == 0 || commanded(v)), f&fCommand != 0 && k&bSpace != 0 && k&(bDash|bDot|bStar) != 0 && begins(v):
 		return true
@@ -494,7 +494,7 @@ func (e *Engine) read(v []byte, k uint32, f family, j *judge) {
 			j.xml(low)
 		}
 	}
-	if f&fScheme != 0 || f&fHandler != 0 && k&bEqual != 0 || f&fScript != 0 && k&scripted != 0 {
+	if f&fScheme != 0 || f&fHandler != 0 && k&bEqual != 0 || f&fScript != 0 && (k&scripted != 0 || k&(bStar|bSlash) == bStar|bSlash) {
 		j.script(low)
 		j.bare(low)
 	}

@@ -264,10 +264,9 @@ func (j *judge) url(s []byte) {
 	for _, p := range [...]string{"gopher://", "dict://", "ldap://", "ldaps://", "ldapi://", "tftp://", "netdoc:", "jar:http", "jar:file", "sftp://", "local_file://"} {
 		if n := bytes.Index(s, []byte(p)); n >= 0 && (n == 0 || !isAlpha(s[n-1])) {
 			w := 3
-			if h := next(s, n+len(p)); n > 0 && !isAlnum(h) && h != '[' {
+			if h := next(s, n+len(p)); !isAlnum(h) && h != '[' && h != '/' && h != '%' {
 				w = 2 // someone speaks of the scheme
-			}
-			if n == 0 && p != "sftp://" && p != "ldaps://" {
+			} else if n == 0 && p != "sftp://" && p != "ldaps://" {
 				w = 5
 			}
 			j.add(clSSRF, "ssrf.scheme", w)
@@ -315,6 +314,8 @@ func (j *judge) url(s []byte) {
 		} else if w > 0 && (i == 2 || s[i-3] == ':') {
 			if n > 0 && w > 4 && bytes.IndexByte(s, ' ') >= 0 && bytes.IndexByte(s, ' ') < i {
 				w = 4
+			} else if w == 4 && i < len(s) && bytes.IndexByte(s[:i], ' ') >= 0 {
+				w = 2 // an address in a sentence: "it answers on http://127.0.0.1:9001"
 			}
 			j.add(clSSRF, "ssrf.address", w)
 		}
@@ -471,6 +472,9 @@ func (j *judge) code(s []byte) {
 				w = 5
 			}
 			before := bytes.TrimRight(s[:n], " ")
+			if len(before) > 0 && len(before) < n && isAlpha(before[len(before)-1]) && len(arg) > 0 && isAlpha(arg[0]) {
+				continue // "printing system(tm)"
+			}
 			if len(before) == 0 || kinds[before[len(before)-1]]&(bSemi|bCurly|bQuote|bDouble|bPipe|bDot|bAmp|bEqual|bOpen|bClose) != 0 {
 				w++
 			}
@@ -481,7 +485,10 @@ func (j *judge) code(s []byte) {
 			continue
 		}
 		w := c.n
-		if n > 0 && s[n-1] == '`' && (w < 5 || c.call == "process.exit(") { // a name in a text about code
+		if e := n + len(c.call); c.call[len(c.call)-1] == '(' && (next(s, e) == '.' || isDigit(next(s, e)) && next(s, e+1) == ')') { // create_function(7), readfile(...)
+			continue
+		}
+		if n > 0 && s[n-1] == '`' && spoken(s[n:]) { // a name in a text about code
 			w = 2
 		}
 		if c.call == "child_process." {
@@ -535,8 +542,8 @@ func (j *judge) dynamic(s []byte) {
 		if j.steps++; j.steps > j.limit {
 			return
 		}
-		name := bytes.TrimLeft(s[i+1:], " '\"([")
-		if w := ident(name); phpRuns.has(w) && len(name) < len(s)-i {
+		name := bytes.TrimLeft(s[i+1:min(len(s), i+128)], " '\"([")
+		if w := ident(name[:min(len(name), 24)]); phpRuns.has(w) {
 			t := bytes.TrimLeft(name[len(w):], " '\"")
 			quoted := kinds[next(name, len(w))]&(bQuote|bDouble) != 0
 			if len(t) > 1 && (t[0] == ')' || t[0] == ']' || quoted && t[0] == '(') && callBehind(t) {
@@ -558,14 +565,14 @@ func (j *judge) dynamic(s []byte) {
 			e++
 		}
 		if next(s, i+1) == '{' {
-			if c := bytes.IndexByte(s[i:], '}'); c > 0 {
+			if c := bytes.IndexByte(s[i:min(len(s), i+64)], '}'); c > 0 {
 				e = i + c + 1
 			}
 		}
-		if t := s[e:]; e > i+1 && !isDigit(s[i+1]) && len(t) > 3 && (t[0] == '(' && has(t, ").$") || (t[0] == '[' || t[0] == '{') && callBehind(t) && bytes.IndexByte(s, ' ') < 0) {
+		if t := s[e:min(len(s), e+96)]; e > i+1 && !isDigit(s[i+1]) && len(t) > 3 && (t[0] == '(' && has(t, ").$") || (t[0] == '[' || t[0] == '{') && callBehind(t) && j.kinds&bSpace == 0) {
 			j.add(clCode, "code.dynamic", 5) // "$f(101).$f(120)", "$o{0}(15)"
 		}
-		if w := s[i+1 : e]; len(w) > 0 && (w[0] == '_' || w[0] == '{' || w[0] == '$' || i > 1 && s[i-1] == ':' && s[i-2] == ':') && callBehind(s[e:]) && (len(s) < 128 || bytes.IndexByte(s, ' ') < 0) {
+		if w := s[i+1 : e]; len(w) > 0 && (w[0] == '_' || w[0] == '{' || w[0] == '$' || i > 1 && s[i-1] == ':' && s[i-2] == ':') && callBehind(s[e:]) && (len(s) < 128 || j.kinds&bSpace == 0) {
 			j.add(clCode, "code.dynamic", 5)
 		}
 		i = e - 1
@@ -575,7 +582,7 @@ func (j *judge) dynamic(s []byte) {
 			j.add(clCode, "code.exit", 5)
 		}
 	}
-	if bytes.HasPrefix(s, []byte("define(")) && (has(s, ");(") || has(s, ")(")) || bytes.HasPrefix(s, []byte("[php]")) {
+	if bytes.HasPrefix(s, []byte("define(")) && (has(s, ");(") || has(s, ")(")) || has(s, "[php]") || has(s, "[/php]") || has(s, "{/php}") {
 		j.add(clCode, "code.dynamic", 5)
 	}
 	// A loop without end, and nothing else.
@@ -622,6 +629,12 @@ func callBehind(t []byte) bool {
 		}
 	}
 	return false
+}
+
+// spoken reports whether a name in backticks ends without an argument in quotes.
+func spoken(s []byte) bool {
+	e := bytes.IndexByte(s[:min(len(s), 64)], '`')
+	return e > 0 && bytes.IndexAny(s[:e], "'\"$;|") < 0
 }
 
 // proto judges names that reach an object's prototype.

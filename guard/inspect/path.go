@@ -143,7 +143,7 @@ func (r *route) fuzzy() (n int) {
 		if seg := s[:e]; len(seg) == 2 || len(seg) == 3 {
 			marks, only := 0, true
 			for _, c := range seg {
-				if isWord(c) || c == ' ' || c == ':' || c == '*' || c == '-' || c == '(' || c == ')' {
+				if isWord(c) || c == ' ' || c == ':' || c == '*' || c == '-' || kinds[c]&(bOpen|bClose|bLine|bQuote|bDouble|bTick) != 0 {
 					only = false
 				} else if c != '.' {
 					marks++
@@ -207,7 +207,7 @@ func (j *judge) climb(r *route) {
 // told reports whether the climb stands behind words of a sentence.
 func (r *route) told() bool {
 	n := bytes.Index(r.s, []byte(".."))
-	return n > 3 && isSpace(r.s[n-1]) && (isWord(r.s[n-2]) || r.s[n-2] == ':') && isAlpha(r.s[0])
+	return n > 3 && isSpace(r.s[n-1]) && (isWord(r.s[n-2]) || r.s[n-2] == ':') && (isAlpha(r.s[0]) || kinds[r.s[0]]&(bSquare|bLess|bHash|bSlash|bStar) != 0)
 }
 
 // detour weighs paths that go nowhere, to slip past a test of their beginning:
@@ -229,6 +229,10 @@ func (j *judge) file(r *route) {
 	http := bytes.HasPrefix(s, []byte("http"))
 	if r.climbs+r.odd == 0 && j.kinds&bHigh != 0 {
 		j.add(clPath, "traversal.file", 2) // a text in a script that sets no spaces
+		return
+	}
+	if r.climbs+r.odd == 0 && bytes.Count(s, []byte(" ")) > 2 { // "/proc/net/stat/x counts what the kernel saw"
+		j.add(clPath, "traversal.file", 2)
 		return
 	}
 	whole := !http && !r.spaces || at < 24 && !http && bytes.IndexByte(s, ' ') > at

@@ -14,6 +14,8 @@ var (
 	// Programs that an intruder starts first; a value that is nothing but one of
 	// them with arguments is worth a second opinion.
 	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression", "alias")
+	// Functions of make among the programs.
+	makeWords = words("make", "file", "eval", "sort", "if", "exec", "source", "test", "strip", "shell")
 	// Programs that tell something without arguments: probes.
 	shellTelling = words("id", "ls", "ps", "pwd", "env", "who", "w", "dir", "date", "set", "ver", "hostname", "last", "uptime", "df", "du", "mount", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "systeminfo", "tasklist", "printenv", "hostid", "lsof", "dmesg", "arp", "getmac", "vmstat", "iostat", "logname", "groups", "net", "sh", "bash", "cmd", "echo", "cat", "ping", "curl", "wget", "export", "alias", "reg", "nslookup")
 )
@@ -24,6 +26,9 @@ func (j *judge) shell(s []byte) {
 	}
 	if bytes.Contains(s, []byte("/dev/tcp/")) || bytes.Contains(s, []byte("2>&1")) && j.kinds&(bPipe|bSemi) != 0 {
 		j.add(clCmd, "cmdi.redirect", 5)
+	}
+	if bytes.Contains(s, []byte("$shell -c")) || bytes.Contains(s, []byte("${shell} -c")) {
+		j.add(clCmd, "cmdi.variable", 5)
 	}
 	for _, v := range [...]string{"%comspec%", "%systemroot%", "%programfiles"} {
 		if bytes.Contains(s, []byte(v)) {
@@ -249,18 +254,19 @@ func (j *judge) command(s []byte, k int, sep byte) {
 		} else {
 			j.add(clCmd, "cmdi.path", 3)
 		}
+	case sep == 0 && (string(w.name) == "if" || string(w.name) == "for" || string(w.name) == "while"): // a script, or a lesson
 	case sep == 0:
 		j.whole(&w, args, argued, end)
 	case (sep == '\n' || sep == '\r') && sentence(s[:w.from]) && !(argued && j.sensitive(bytes.TrimRight(args[:min(len(args), 32)], "|;`> "))):
 		j.add(clCmd, "cmdi.command", 2) // a line of a text that begins with a program's name
-	case args0(args) == '(' && spaced: // "python3 (>= 3.8)"
+	case args0(args) == '(' && spaced && !argued: // "python3 (>= 3.8)"
 		j.add(clCmd, "cmdi.command", 2)
 	case sep == '"':
 		if argued && j.kinds&(bSemi|bPipe|bAmp|bTick|bDollar) != 0 {
 			j.add(clCmd, "cmdi.command", 5)
 		}
 	case sep == '(' && (spaced || end):
-		if string(w.name) == "make" && end { // "$(MAKE)", which only make reads
+		if !argued && makeWords.has(w.name) { // "$(MAKE)", "$(file <x)", which only make reads
 			j.add(clCmd, "cmdi.substitution", 2)
 		} else {
 			j.add(clCmd, "cmdi.substitution", 5)
@@ -308,6 +314,8 @@ func (j *judge) whole(w *shellWord, args []byte, argued, end bool) {
 		if end && len(w.name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
 			j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
 		}
+	case shellWords.has(w.name) && !w.path && sentence(args) && bytes.IndexAny(args, "|;`$<>") < 0:
+		j.add(clCmd, "cmdi.command", 2) // "Make /var/lib/x writable by the owner"
 	case j.sensitive(args):
 		j.add(clCmd, "cmdi.command", 5)
 	case shellRisky.has(w.name):
@@ -336,12 +344,12 @@ func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, s
 			j.add(clCmd, "cmdi.command", 2)
 		case line:
 			j.add(clCmd, "cmdi.command", 3)
-		case isSpace(s[w.from-1]) && !shellTelling.has(w.name) && len(args) == 0 && sentence(s[:w.from]):
+		case isSpace(s[w.from-1]) && !shellTelling.has(w.name) && (len(args) == 0 || args[0] == '|' && next(args, 1) == ' ') && sentence(s[:w.from]):
 			j.add(clCmd, "cmdi.command", 2) // "a prompt for bash & zsh"
 		default:
 			j.add(clCmd, "cmdi.command", 5)
 		}
-	case end && !shellTelling.has(w.name) && bytes.IndexByte(s, ' ') >= 0:
+	case end && !shellTelling.has(w.name) && j.kinds&bSpace != 0:
 		j.add(clCmd, "cmdi.command", 2) // "|FILE|write to FILE"
 	case end:
 		glued := w.from > 0 && !isSpace(s[w.from-1])

@@ -183,6 +183,7 @@ func (w *sqlWalk) read(t *sqlToken) bool {
 		w.ended = true
 	case tComment:
 		w.comment(t)
+		return w.depth > 0 && !w.broke // a line ends inside a group; its grammar goes on
 	case tOpen:
 		w.parenthesis()
 	case tClose:

@@ -393,7 +393,7 @@ func (l *sqlLexer) word(t *sqlToken, w []byte) {
 			}
 		}
 	}
-	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 && (l.v[t.start+n] == '(' || l.v[t.start+n] == '/' || e.call == callDangerous || l.quote != 0) {
+	if t.call = callIf(l, t.start+n); t.call != 0 && e.call != 0 && (l.v[t.start+n] == '(' || l.v[t.start+n] == '/' || l.void(t.start+n+1) > t.start+n+1 || e.call == callDangerous || l.quote != 0) {
 		t.call = e.call
 	}
 	if t.call == 0 && n > 4 && buf[1] == 'p' && buf[2] == '_' && (buf[0] == 'x' || buf[0] == 's') {

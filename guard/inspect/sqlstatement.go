@@ -70,7 +70,7 @@ func (l *sqlLexer) statement(t *sqlToken) (n int, rule string) {
 			n, rule = 5, "sqli.variable"
 		}
 	case "call", "use", "show", "kill", "open", "do", "lock", "replace": // do sleep(5); "do sleep well"
-		if u.call >= callUseful {
+		if u.call >= callUseful || u.word == "case" {
 			l.i = u.start
 			n = 2
 		}
