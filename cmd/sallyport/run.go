@@ -165,7 +165,7 @@ func (e *engine) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.declare(ctx, first); err != nil {
+	if err := e.declare(ctx, first); err != nil && ctx.Err() == nil { // ended while it starts, it ends as always
 		return err
 	}
 	e.announce(ctx, listeners, consoleURL)
