@@ -239,6 +239,9 @@ func (p *passage) checkHead(strict bool) (guard.Kind, string) {
 		if len(p.target) > b.Target {
 			return guard.KindTargetTooLong, "target.length"
 		}
+		if !http1.ValidTarget(p.target) || r.ProtoMajor > 1 && !http1.ValidTarget(r.RequestURI) { // RFC 9113 section 8.3.1
+			return guard.KindBadRequest, "target.syntax"
+		}
 		if h := r.Header["Host"]; len(h) > 1 || len(h) == 1 && h[0] != r.Host { // :authority says something else
 			return guard.KindBadRequest, "framing.host"
 		}

@@ -120,6 +120,29 @@ var targetByte = func() (t [256]byte) {
 	return
 }()
 
+// ValidTarget reports whether t is a path with or without a query, or "*", as
+// this package reads and writes it. Fronts that are not this package's ask
+// before they pass a request on, for the fault is the client's and no upstream's.
+func ValidTarget(t string) bool {
+	if t == "*" {
+		return true
+	}
+	if t == "" || t[0] != '/' {
+		return false
+	}
+	kind := byte(inPath)
+	for i := 0; i < len(t); i++ {
+		switch {
+		case targetByte[t[i]]&kind != 0:
+		case t[i] == '?':
+			kind = inQuery
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // target reads a target into u and gives back its origin form. Absolute form
 // must name the host that the Host header names (checked by the caller with
 // authority), since two hosts would be two readings.
