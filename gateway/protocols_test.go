@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -171,8 +172,91 @@ func TestDrainEndsWebSockets(t *testing.T) {
 	}
 	defer c.CloseNow()
 	d.close()
-	if _, _, err := c.Read(t.Context()); err == nil {
-		t.Error("the connection is still open")
+	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("got %v, want a close frame with status 1001", err)
+	}
+}
+
+// The close frame of a drain stands between two frames of a server that goes
+// on sending, wherever the network cuts them, and nothing follows it.
+func TestDrainBetweenFrames(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		// The first frame comes together with the head.
+		io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x82\x05hel")
+		rw.Flush()
+		io.WriteString(c, "lo")
+		for i := 0; ; i++ {
+			frame := []byte{0x82}
+			switch n := []int{0, 5, 125, 126, 300, 70_000}[i%6]; {
+			case n < 126:
+				frame = append(append(frame, byte(n)), make([]byte, n)...)
+			case n < 1<<16:
+				frame = append(binary.BigEndian.AppendUint16(append(frame, 126), uint16(n)), make([]byte, n)...)
+			default:
+				frame = append(binary.BigEndian.AppendUint64(append(frame, 127), uint64(n)), make([]byte, n)...)
+			}
+			for cut := 1; len(frame) > 0; cut = cut*3 + i%5 {
+				n := min(cut, len(frame))
+				if _, err := c.Write(frame[:n]); err != nil {
+					return
+				}
+				frame = frame[n:]
+				time.Sleep(200 * time.Microsecond)
+			}
+		}
+	})
+	d := open(t, gateway.Options{APIs: to(up.URL), Bounds: gateway.Bounds{Drain: 2 * time.Second}})
+	c, err := net.Dial("tcp", d.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	br := bufio.NewReader(c)
+	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != 101 {
+		t.Fatalf("%v, %v", res, err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- d.close() }()
+	for n := 0; ; n++ {
+		head := make([]byte, 2, 10)
+		if _, err := io.ReadFull(br, head); err != nil {
+			t.Fatalf("after %d frames: %v, want a close frame", n, err)
+		}
+		size := uint64(head[1])
+		if size > 125 {
+			more := map[uint64]int{126: 2, 127: 8}[size]
+			if _, err := io.ReadFull(br, head[2:2+more]); err != nil || more == 0 {
+				t.Fatalf("after %d frames: %v, head % x", n, err, head)
+			}
+			size = binary.BigEndian.Uint64(append(make([]byte, 8-more), head[2:2+more]...))
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(br, payload); err != nil {
+			t.Fatalf("frame %d of %d bytes: %v", n, size, err)
+		}
+		if head[0] == 0x88 {
+			if string(payload) != "\x03\xe9" {
+				t.Errorf("close frame % x, want status 1001", payload)
+			}
+			break
+		}
+		if head[0] != 0x82 {
+			t.Fatalf("frame %d begins % x", n, head)
+		}
+	}
+	if rest, _ := io.ReadAll(br); len(rest) > 0 {
+		t.Errorf("%d bytes behind the close frame", len(rest))
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("drain: %v", err)
 	}
 }
 

@@ -416,9 +416,9 @@ func (g *Gateway) greet(l *Listener, c *clientConn) {
 }
 
 // Drain stops accepting, lets what is in flight finish until ctx ends, cuts
-// off the rest, and stops the pools. Connections that have switched protocols
-// are given a quarter of the time that is left. It returns ctx's error when it
-// had to cut. A second call waits for the first.
+// off the rest, and stops the pools. WebSockets are given a quarter of the
+// time that is left and then a close frame with status 1001. It returns ctx's
+// error when it had to cut. A second call waits for the first.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.mu.Lock()
 	if g.draining.Swap(true) {
@@ -512,25 +512,31 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	return g.drainErr
 }
 
-// endTunnels closes the connections that have switched protocols after a
-// quarter of the time that is left, or once they have ended by themselves.
+// endTunnels lets the connections that have switched protocols end by
+// themselves for a quarter of the time that is left, then tells their clients
+// that the server is going away, and closes them a second later.
 func (g *Gateway) endTunnels(ctx context.Context) {
 	grace := 5 * time.Second
 	if end, ok := ctx.Deadline(); ok {
 		grace = time.Until(end) / 4
 	}
-	grace = min(grace, 10*time.Second)
-	for until := time.Now().Add(grace); ; {
+	tell := time.Now().Add(min(grace, 10*time.Second))
+	cut := tell.Add(min(grace, time.Second))
+	for {
 		g.mu.Lock()
-		n := len(g.tunnels)
-		if n == 0 || time.Now().After(until) || ctx.Err() != nil {
-			open := g.tunnels
+		open := g.tunnels
+		if len(open) == 0 || time.Now().After(cut) || ctx.Err() != nil {
 			g.tunnels = nil
 			g.mu.Unlock()
 			for t := range open {
 				t.close()
 			}
 			return
+		}
+		if time.Now().After(tell) {
+			for t := range open {
+				go t.frames.leave() // a client that takes nothing holds up nobody else
+			}
 		}
 		g.mu.Unlock()
 		sleep(ctx, 20*time.Millisecond)

@@ -12,9 +12,10 @@ import (
 
 // A tunnel is a connection that has switched to another protocol: bytes pass
 // both ways, uninspected, until one side ends or both are silent for
-// Bounds.StreamIdle.
+// Bounds.StreamIdle. WebSocket is the only such protocol.
 type tunnel struct {
 	client, upstream net.Conn
+	frames           frames       // from upstream to client
 	last             atomic.Int64 // when bytes last passed
 }
 
@@ -66,6 +67,8 @@ func (p *passage) tunnel() outcome {
 	p.finish()
 
 	tn := &tunnel{client: client, upstream: upstream}
+	tn.frames.client = client
+	tn.frames.follow(early)
 	tn.last.Store(time.Now().UnixNano())
 	if !g.track(tn) {
 		tn.close()
@@ -76,17 +79,17 @@ func (p *passage) tunnel() outcome {
 	sides.Add(1)
 	go func() {
 		defer sides.Done()
-		tn.copy(upstream, rw, g.o.Bounds.StreamIdle, client)
+		tn.copy(upstream, upstream, rw, g.o.Bounds.StreamIdle, client)
 	}()
-	tn.copy(client, upstream, g.o.Bounds.StreamIdle, upstream)
+	tn.copy(&tn.frames, client, upstream, g.o.Bounds.StreamIdle, upstream)
 	sides.Wait()
 	tn.close()
 	return served
 }
 
-// copy passes bytes from r, which reads from src, to dst. When it ends, both
-// sides end: no protocol that is upgraded to lives on half a connection.
-func (t *tunnel) copy(dst net.Conn, r io.Reader, idle time.Duration, src net.Conn) {
+// copy passes bytes from r, which reads from src, to w, which writes to dst.
+// When it ends, both sides end: no WebSocket lives on half a connection.
+func (t *tunnel) copy(w io.Writer, dst net.Conn, r io.Reader, idle time.Duration, src net.Conn) {
 	defer t.close()
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
@@ -96,7 +99,7 @@ func (t *tunnel) copy(dst net.Conn, r io.Reader, idle time.Duration, src net.Con
 		if n > 0 {
 			t.last.Store(time.Now().UnixNano())
 			dst.SetWriteDeadline(time.Now().Add(idle))
-			if _, werr := dst.Write((*buf)[:n]); werr != nil {
+			if _, werr := w.Write((*buf)[:n]); werr != nil {
 				return
 			}
 		}
