@@ -506,7 +506,8 @@ func (j *judge) breakout(s []byte) {
 			}
 		case jsObjects.has(w):
 			n := 2
-			if e < len(s) && (s[e] == '=' || s[e] == ';' || s[e] == ')' || s[e] == '[') && spoken < 3 || kinds[edge]&(bQuote|bDouble|bPlus|bEqual|bMore|bTick) != 0 || edge == '{' || edge == ';' {
+			if edge == '`' && next(s, e) == '`' { // a name in a text about code
+			} else if e < len(s) && (s[e] == '=' || s[e] == ';' || s[e] == ')' || s[e] == '[') && spoken < 3 || kinds[edge]&(bQuote|bDouble|bPlus|bEqual|bMore|bTick) != 0 || edge == '{' || edge == ';' {
 				n = 4
 				if len(before) == 0 || kinds[edge]&(bQuote|bDouble|bMore) != 0 || edge == '{' {
 					n = 5

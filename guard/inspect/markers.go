@@ -173,9 +173,11 @@ func (j *judge) xpath(s []byte) {
 		return
 	}
 	t := s[q:]
-	for _, w := range [...]string{"count(/", "count(//", "string-length(", "name(/", "name(.", "local-name(", "/child::", "/parent::", "/text()", "/node()", "//*", "substring(//", "substring(name(", "position()", "doc(", "last()", "normalize-space(", "ancestor::", "following-sibling::", "|//", "| //"} {
+	for _, w := range [...]string{"count(/", "count(//", "string-length(", "name(/", "name(.", "local-name(", "/child::", "/parent::", "/text()", "/node()", "//*", "substring(//", "substring(name(", "position()", "doc('", "doc(\"", "last()", "normalize-space(", "ancestor::", "following-sibling::", "|//", "| //"} {
 		if has(t, w) {
-			if has(t, " or ") || has(t, " and ") || has(t, "]|") || has(t, "] |") || has(t, "=") {
+			if prose := bytes.Count(s, []byte(" ")) > 24; prose {
+				j.add(clXPath, "xpath.expression", 3)
+			} else if has(t, " or ") || has(t, " and ") || has(t, "]|") || has(t, "] |") || has(t, "=") {
 				j.add(clXPath, "xpath.expression", 5)
 			} else {
 				j.add(clXPath, "xpath.expression", 3)
@@ -458,7 +460,7 @@ func (j *judge) code(s []byte) {
 		}
 		if c.call == "system(" || c.call == "exec(" || c.call == "eval(" || c.call == "popen(" || c.call == "passthru(" || c.call == "assert(" || c.call == "include(" {
 			arg := bytes.TrimLeft(s[n+len(c.call):], " \\")
-			if len(arg) > 0 && (arg[0] == ')' || arg[0] >= 0x80 || isDigit(arg[0]) && next(arg, 1) == ')') { // exec(2)
+			if len(arg) > 0 && (arg[0] == ')' || arg[0] == '.' || arg[0] >= 0x80 || isDigit(arg[0]) && next(arg, 1) == ')') { // exec(2)
 				continue
 			}
 			w := c.n

@@ -15,7 +15,7 @@ var (
 	// them with arguments is worth a second opinion.
 	shellRisky = words("cat", "ls", "id", "wget", "curl", "nc", "ncat", "netcat", "ping", "nslookup", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "powershell", "pwsh", "cmd", "bash", "sh", "dir", "type", "telnet", "tasklist", "net", "reg", "certutil", "bitsadmin", "mshta", "rundll32", "sleep", "dig", "tracert", "systeminfo", "iex", "iwr", "invoke-webrequest", "invoke-expression", "alias")
 	// Functions of make among the programs.
-	makeWords = words("make", "file", "eval", "sort", "if", "exec", "source", "test", "strip", "shell")
+	makeWords = words("make", "file", "eval", "sort", "if", "exec", "source", "test", "strip", "shell", "ver")
 	// Programs that tell something without arguments: probes.
 	shellTelling = words("id", "ls", "ps", "pwd", "env", "who", "w", "dir", "date", "set", "ver", "hostname", "last", "uptime", "df", "du", "mount", "whoami", "uname", "ifconfig", "ipconfig", "netstat", "systeminfo", "tasklist", "printenv", "hostid", "lsof", "dmesg", "arp", "getmac", "vmstat", "iostat", "logname", "groups", "net", "sh", "bash", "cmd", "echo", "cat", "ping", "curl", "wget", "export", "alias", "reg", "nslookup")
 )
@@ -349,7 +349,7 @@ func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, s
 		default:
 			j.add(clCmd, "cmdi.command", 5)
 		}
-	case end && !shellTelling.has(w.name) && j.kinds&bSpace != 0:
+	case end && !shellTelling.has(w.name) && (j.kinds&bSpace != 0 || sep == '|' && len(args) == 0 && isAlnum(s[0])):
 		j.add(clCmd, "cmdi.command", 2) // "|FILE|write to FILE"
 	case end:
 		glued := w.from > 0 && !isSpace(s[w.from-1])
@@ -366,7 +366,11 @@ func (j *judge) chained(s []byte, w *shellWord, sep byte, args []byte, argued, s
 			j.add(clCmd, "cmdi.command", 2)
 		}
 	case !word && spaced && sep != '\n':
-		j.add(clCmd, "cmdi.command", 3)
+		if n := 3; isAlpha(args[0]) && sentence(args) && bytes.IndexAny(args, "|;`$<>&") < 0 { // "… | ksh are shells with that option"
+			j.add(clCmd, "cmdi.command", n-1)
+		} else {
+			j.add(clCmd, "cmdi.command", n)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (j *judge) sql(v []byte) {
 // that a text speaks of: "a single leading '=' is kept". The statement of
 // "x'='x" has no space before its quote, and few words around it.
 func quotedOperator(v []byte, i int) bool {
-	if i == 0 && bytes.Count(v, []byte(",")) < 3 || i > 0 && isWord(v[i-1]) || i > 0 && kinds[v[i-1]]&(bQuote|bDouble|bClose) != 0 {
+	if i == 0 && bytes.Count(v, []byte(",")) < 3 && bytes.Count(v, []byte(" ")) < 6 || i > 0 && isWord(v[i-1]) || i > 0 && kinds[v[i-1]]&(bQuote|bDouble|bClose) != 0 {
 		return false
 	}
 	k := i + 1
@@ -280,7 +280,9 @@ func (w *sqlWalk) call(t *sqlToken) {
 	}
 	switch t.call {
 	case callDangerous:
-		if w.first && w.quote == 0 {
+		if w.first && w.quote == 0 && w.remark(t) { // "Benchmark (performance)"
+			w.broke = true
+		} else if w.first && w.quote == 0 {
 			w.bareCall = true
 			w.add(3, "sqli.function")
 		} else if w.reference(t) { // sleep (3), as manuals refer to each other
@@ -307,6 +309,17 @@ func (w *sqlWalk) call(t *sqlToken) {
 // parenthesis where nothing has begun yet.
 func (w *sqlWalk) reference(t *sqlToken) bool {
 	return !w.out() && w.logic == 0 && w.started == 0 && t.end < len(w.l.v) && w.l.v[t.end] == ' '
+}
+
+// remark reports whether a function has a space and then a word in parentheses
+// behind it.
+func (w *sqlWalk) remark(t *sqlToken) bool {
+	l := w.l
+	if t.end >= len(l.v) || l.v[t.end] != ' ' || l.next().kind != tOpen {
+		return false
+	}
+	u := l.next()
+	return u.kind == tWord && u.call == 0 && !u.system && l.next().kind == tClose && l.next().kind == tEnd
 }
 
 // formula reports whether nothing but arithmetic and calls was read, as in
@@ -477,6 +490,10 @@ func (w *sqlWalk) operator(t *sqlToken) {
 // comparison takes =, like, in … and remembers what stands left of it.
 func (w *sqlWalk) comparison(t *sqlToken) {
 	if !w.operand && !(w.last.kind == tLogic && w.last.word == "not") && w.last.kind != tCompare && !(w.first && w.quote == 0) {
+		w.broke = true
+		return
+	}
+	if w.last.kind == tCompare && t.code == '=' && w.last.code == '=' { // a line of "====" under a heading
 		w.broke = true
 		return
 	}
