@@ -1,6 +1,7 @@
 package sallyport
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -47,6 +48,12 @@ type Exchange struct {
 	Undocumented []Place `cbor:"26,keyasint,omitempty"` // parameters and body properties
 	NewStatus    bool    `cbor:"27,keyasint,omitempty"` // the answer's status is not declared
 
+	// Where a body names its operations (GraphQL, JSON-RPC, SOAP): what stands in
+	// the place of the HTTP method ("query", "mutation", "rpc"), and the keys of
+	// the operations that the same request asks for besides.
+	Verb string   `cbor:"41,keyasint,omitempty"`
+	Also []string `cbor:"42,keyasint,omitempty"`
+
 	// Filled by observe.
 	Redacted bool        `cbor:"28,keyasint"`
 	Classes  []DataClass `cbor:"29,keyasint,omitempty"` // kinds of sensitive data found in sampled bodies
@@ -56,7 +63,7 @@ type Exchange struct {
 // Operation is the operation this exchange belongs to; Template is empty until
 // a specification or discovery has named it.
 func (x *Exchange) Operation() Operation {
-	return Operation{API: x.API, Method: x.Method, Template: x.Template, Declared: x.Declared}
+	return Operation{API: x.API, Method: cmp.Or(x.Verb, x.Method), Template: x.Template, Declared: x.Declared}
 }
 
 // A Field is one header line.

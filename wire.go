@@ -335,6 +335,8 @@ func (w *writer) exchange(x *Exchange) {
 	w.bool(28, x.Redacted)
 	w.classes(29, x.Classes)
 	w.shape(30, x.Shape)
+	w.string(41, x.Verb)
+	w.strings(42, x.Also)
 	w.close(at)
 }
 
@@ -797,6 +799,10 @@ func (r *reader) exchangeField(x *Exchange, key uint64) {
 		x.Classes = r.classes()
 	case 30:
 		x.Shape = r.shape()
+	case 41:
+		x.Verb = r.string()
+	case 42:
+		x.Also = r.strings()
 	default:
 		r.skip(0)
 	}

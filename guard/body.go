@@ -34,6 +34,12 @@ func (s *Session) expectBody() Step {
 		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
 		return s.proceed(BodyStream, 0)
 	}
+	if s.entry != nil {
+		if s.r.ContentLength > s.api.bounds.Body {
+			return s.oversize()
+		}
+		return s.proceed(BodyWhole, s.api.bounds.Body)
+	}
 	kind := s.op.spec.Body(s.contentType)
 	declared := s.op.spec != nil && kind != spec.None && kind != spec.Undeclared
 	if (declared || s.op.spec == nil) && hasPrefixFold(s.contentType, "application/grpc") {
@@ -114,6 +120,9 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 	}
 	if int64(len(b)) > s.api.bounds.Body {
 		return s.oversize()
+	}
+	if s.entry != nil {
+		return s.enterBody(b, now)
 	}
 	params := len(s.check.Params)
 	s.op.spec.CheckBody(&s.check, s.contentType, b)

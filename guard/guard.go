@@ -49,6 +49,9 @@ type API struct {
 	sallyport.API
 	Spec   *spec.Set // nil: no specification is known
 	Policy policy.API
+	// Documents are the texts of the GraphQL documents that the policy's
+	// graphql.documents names.
+	Documents []string
 }
 
 // A KeySource gives the public keys of issuers from memory: *rsa.PublicKey,

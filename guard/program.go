@@ -69,6 +69,7 @@ type api struct {
 	shadow, undocumented policy.Shadow
 	answers              sallyport.Mode
 
+	entries    []*entry
 	operations map[*spec.Operation]*operation
 	unknown    *operation // what holds where no operation is declared
 
@@ -109,7 +110,10 @@ type counter struct {
 	name  string
 	per   policy.Per
 	limit limit.Limit
+	own   bool // of the operation, not of the API
 }
+
+func mistake(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // Mistakes is everything that is wrong in a Config.
 type Mistakes []error
@@ -224,7 +228,8 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 			known = append(known, nameOf(a.Name, o))
 		}
 	}
-	for _, wrong := range a.Policy.Check(known) {
+	entries := a.NamedOperations()
+	for _, wrong := range a.Policy.Check(append(slices.Clip(known), entries...)) {
 		m = append(m, fmt.Errorf("api %s: %w", a.Name, wrong))
 	}
 	out := &api{
@@ -259,6 +264,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 			out.operations[o] = out.compile(o, known[i], a.Policy, inspected)
 		}
 	}
+	m = append(m, out.enter(a, inspected)...)
 	return out, m
 }
 
@@ -349,12 +355,13 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 	out.unseen = slices.Clip(out.unseen)
 	for i, l := range d.Limits {
 		name := a.api.Name + fmt.Sprintf(" limits[%d]", i)
-		if own := i - (len(d.Limits) - d.OwnLimits); own >= 0 {
+		own := i - (len(d.Limits) - d.OwnLimits)
+		if own >= 0 {
 			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" limits[%d]", own)
 		} else if l.Per == policy.PerOperation {
 			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" api.limits[%d]", i)
 		}
-		n := counter{name: name, per: l.Per, limit: limit.Limit{Count: l.Rate.Count, Window: l.Rate.Window, Burst: l.Burst}}
+		n := counter{name: name, per: l.Per, limit: limit.Limit{Count: l.Rate.Count, Window: l.Rate.Window, Burst: l.Burst}, own: own >= 0}
 		if l.Per == policy.PerClient {
 			out.perClient = append(out.perClient, n)
 		} else {

@@ -84,6 +84,11 @@ func (s *Session) authenticated(now time.Time) Step {
 		if s.validated(); s.refusal != nil {
 			return s.refuse()
 		}
+		if s.entry != nil {
+			if s.entryHead(now); s.refusal != nil {
+				return s.refuse()
+			}
+		}
 		if s.on(inspecting) {
 			s.inspectTarget()
 			s.inspectParams(s.check.Params)
@@ -104,6 +109,10 @@ func (s *Session) identify() {
 		return
 	}
 	s.api, s.op = a, a.unknown
+	if s.entry = a.at(s.r.Path); s.entry != nil {
+		s.op = s.entry.op
+		return
+	}
 	if a.spec == nil {
 		return
 	}
@@ -408,7 +417,7 @@ func (s *Session) meets(needs []need) bool {
 func (s *Session) validated() {
 	problems := s.check.Problems[s.seen:]
 	s.seen = len(s.check.Problems)
-	judged := s.op.spec != nil && s.on(validate)
+	judged := (s.op.spec != nil || s.entry != nil) && s.on(validate)
 	for i := range problems {
 		p := &problems[i]
 		if s.on(inspecting) && !(judged && s.op.modes[validate] == sallyport.Enforce) && s.blinds(p.Rule) {
@@ -422,7 +431,7 @@ func (s *Session) validated() {
 		p := &problems[i]
 		s.fault(validate, refusalFor(p.Rule), p.Rule, p.Place, "", p.Detail)
 	}
-	if s.api.undocumented == policy.Refuse {
+	if s.api.undocumented == policy.Refuse && s.entry == nil {
 		for _, place := range s.check.Undocumented {
 			if place != s.credential {
 				s.fault(validate, refusedInvalid, "parameter.undocumented", place, "", "no specification declares it")

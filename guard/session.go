@@ -28,6 +28,8 @@ type Session struct {
 
 	api   *api
 	op    *operation
+	entry *entry       // nil: the path says what is asked
+	inner []*operation // that the body named
 	match spec.Match
 	check spec.Check
 	seen  int // problems of check that are reasons already
@@ -95,7 +97,9 @@ func (s *Session) release() {
 	if cap(s.text) > 64<<10 {
 		s.text = nil
 	}
-	s.p, s.r, s.api, s.op, s.id, s.refusal = nil, Request{}, nil, nil, nil, nil
+	s.p, s.r, s.api, s.op, s.id, s.refusal, s.entry = nil, Request{}, nil, nil, nil, nil, nil
+	clear(s.inner)
+	s.inner = s.inner[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
@@ -120,7 +124,7 @@ func (s *Session) Operation() sallyport.Operation {
 		return sallyport.Operation{Method: s.r.Method}
 	}
 	op := s.op.op
-	if !op.Declared {
+	if !op.Declared || op.Method == "" {
 		op.Method = s.r.Method
 	}
 	return op
@@ -265,6 +269,14 @@ func (s *Session) End(o Outcome, now time.Time) *sallyport.Exchange {
 	}
 	if s.api != nil {
 		x.API, x.Template, x.Declared = s.api.api.Name, s.op.op.Template, s.op.op.Declared
+		if len(s.inner) > 0 {
+			x.Verb = s.op.op.Method
+			for _, op := range s.inner {
+				if op != s.op {
+					x.Also = append(x.Also, op.op.Key())
+				}
+			}
+		}
 	}
 	if n := len(s.fields); n > 0 {
 		fields := make([]sallyport.Field, n)

@@ -219,7 +219,14 @@ func (t *tally) exchange(x *exchange) {
 	if !x.Declared || x.Template == "" {
 		return
 	}
-	o := t.op(key{name, clean(x.Method), clean(x.Template)})
+	o := t.op(key{name, clean(x.Operation().Method), clean(x.Template)})
+	for _, also := range x.Also {
+		if method, template, ok := strings.Cut(also, " "); ok {
+			other := t.op(key{name, clean(method), clean(template)})
+			other.declared = true
+			other.see(&r)
+		}
+	}
 	o.declared = true
 	o.see(&r)
 	o.details(&r, x.Classes, x.Shape)

@@ -132,7 +132,7 @@ func operationOf(x *sallyport.Exchange) string {
 	if x.Template == "" {
 		return ""
 	}
-	return x.Method + " " + x.Template
+	return x.Operation().Key()
 }
 
 func rowOf(x *sallyport.Exchange, event []byte) row {

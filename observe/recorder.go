@@ -173,6 +173,7 @@ func (r *Recorder) Want(x *sallyport.Exchange) bool {
 	h.WriteString(x.API)
 	h.WriteByte(0)
 	h.WriteString(x.Method)
+	h.WriteString(x.Verb)
 	if x.Template != "" {
 		h.WriteString(x.Template)
 	} else {

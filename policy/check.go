@@ -78,6 +78,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 		}
 	}
 	m.exceptions(a.Exceptions, known)
+	m.formats(a)
 	return m
 }
 

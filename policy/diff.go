@@ -28,6 +28,12 @@ func Diff(was, now API) []string {
 	d.word("undocumented parameters", orRecord(was.Undocumented), orRecord(now.Undocumented))
 	d.word("answers", orObserve(was.Answers), orObserve(now.Answers))
 	d.errors("", was.Errors, now.Errors)
+	for _, f := range []struct {
+		what     string
+		was, now any
+	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}} {
+		d.word(f.what, fmt.Sprintf("%+v", f.was), fmt.Sprintf("%+v", f.now))
+	}
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
 	return d

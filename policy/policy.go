@@ -43,6 +43,55 @@ type API struct {
 	Errors     Errors            `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
 	Operations []OperationDemand `yaml:"operations" doc:"Demands of single operations."`
 	Exceptions []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
+	GraphQL    GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
+	JSONRPC    JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
+	Files      Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
+}
+
+// GraphQL is how GraphQL requests are treated. Zero bounds take defaults.
+type GraphQL struct {
+	Path          string `yaml:"path" doc:"Path that the schema is served at. Default /graphql."`
+	Introspection Shadow `yaml:"introspection" enum:"observe|refuse" doc:"What happens to questions about the schema. Default: refused, but for APIs whose exposure is internal."`
+	Upgrade       Over   `yaml:"upgrade" enum:"refuse|pass" doc:"What happens to subscriptions over WebSocket, whose messages are not looked at. Default refuse."`
+	Batch         int    `yaml:"batch" doc:"Operations in one request at most. Default 1."`
+	// Persisted says which queries may be named by their hash.
+	Persisted  Persisted `yaml:"persisted" enum:"off|automatic|only" doc:"Queries named by their SHA-256: none, those seen before, or only those of documents and no others. Default off."`
+	Documents  []string  `yaml:"documents" doc:"Files with the documents that persisted: only allows: .graphql, or JSON that maps hashes to texts."`
+	Bytes      int       `yaml:"bytes" doc:"Bytes of a document. Default 65536."`
+	Tokens     int       `yaml:"tokens" doc:"Tokens of a document. Default 4000."`
+	Depth      int       `yaml:"depth" doc:"Levels of selections. Default 15."`
+	Breadth    int       `yaml:"breadth" doc:"Fields of one selection, fragments put in. Default 200."`
+	Fields     int       `yaml:"fields" doc:"Fields of a document's operations, fragments put in. Default 2000."`
+	Aliases    int       `yaml:"aliases" doc:"Aliases of a document. Default 30."`
+	Roots      int       `yaml:"roots" doc:"Root fields of an operation. Default 20."`
+	Directives int       `yaml:"directives" doc:"Directives of a document. Default 50."`
+	Cost       int64     `yaml:"cost" doc:"Cost of an operation: objects weigh 1, mutations 10, lists as many times as they are long. Default 10000."`
+	List       int       `yaml:"list" doc:"Length of a list that no argument tells, for the cost. Default 10."`
+}
+
+// Persisted says which queries may be named by their hash.
+type Persisted string
+
+// The treatments of persisted queries. The zero value is PersistedOff.
+const (
+	PersistedOff       Persisted = "off"
+	PersistedAutomatic Persisted = "automatic"
+	PersistedOnly      Persisted = "only"
+)
+
+// JSONRPC is where JSON-RPC 2.0 is served. Without a path it is not.
+type JSONRPC struct {
+	Path    string   `yaml:"path" doc:"Path that it is served at."`
+	Batch   int      `yaml:"batch" doc:"Calls in one request at most. Default 1."`
+	Methods []string `yaml:"methods" doc:"Methods that there are, each an operation \"rpc <method>\"; MCP tools as tools/call/<tool>. None = any method, none of them an operation of its own."`
+}
+
+// Files is what is asked of files in multipart/form-data.
+type Files struct {
+	Types      []string `yaml:"types" doc:"Media types that a file's content may have, such as image/png or image/*, where the specification's encoding names none. Default any."`
+	Size       int64    `yaml:"size" doc:"Bytes of one file. Default the bound of the body."`
+	Count      int      `yaml:"count" doc:"Files in one request. Default 32."`
+	Extensions Over     `yaml:"double_extensions" enum:"refuse|pass" doc:"What happens to names such as report.pdf.exe or shell.php.png. Default refuse."`
 }
 
 // An OperationDemand changes what is demanded of one operation.

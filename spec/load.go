@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/spec/graphql"
 	"sallyport.dev/spec/source"
 )
 
@@ -48,6 +49,13 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 	b := &setBuilder{loader: l, set: &Set{o: &o}, byID: map[string]*Operation{}}
 	for _, d := range mains {
 		b.document(d)
+	}
+	if len(l.graphs) > 0 {
+		schema, faults := graphql.Load(l.graphs)
+		for _, f := range faults {
+			l.mistake(Position{File: f.File, Line: f.Line, Column: f.Column}, f.Message, "")
+		}
+		b.set.graph = schema
 	}
 	if len(l.mistakes) == 0 {
 		b.finish()
@@ -93,6 +101,7 @@ type loader struct {
 	documents map[string]*document // by uri; nil = could not be read
 	failed    map[string]error     // why
 	homes     []*home
+	graphs    []graphql.Source // GraphQL schemas, all of which make one
 	mistakes  []Mistake
 	notes     []Mistake
 	seen      map[string]bool
@@ -141,9 +150,17 @@ func (l *loader) source(s Source) []*document {
 		if s.Path == "" {
 			whole.File = "spec"
 		}
+		if graphText(whole.File, s.Data) {
+			l.graph(whole.File, s.Data)
+			return nil
+		}
 		return l.list(l.parse("memory:///"+url.PathEscape(whole.File), whole.File, s.Data, &home{}))
 	}
 	if u, err := url.Parse(s.Path); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		if graphName(u.Path) {
+			l.readGraph(u, s.Path, &home{host: u})
+			return nil
+		}
 		return l.list(l.main(u.String(), s.Path, &home{host: u}))
 	}
 	if s.Path == "" {
@@ -176,9 +193,55 @@ func (l *loader) source(s Source) []*document {
 	h := &home{folder: root, path: folder, shown: shown}
 	l.homes = append(l.homes, h)
 	if !info.IsDir() {
+		if graphName(abs) || l.introspection(abs, h) {
+			l.readGraph(&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}, s.Path, h)
+			return nil
+		}
 		return l.list(l.main(fileURI(abs), s.Path, h))
 	}
 	return l.folder(h, whole)
+}
+
+// graphName reports whether a name is that of a GraphQL schema.
+func graphName(name string) bool {
+	switch path.Ext(filepath.ToSlash(name)) {
+	case ".graphql", ".graphqls", ".gql":
+		return true
+	}
+	return false
+}
+
+func graphText(name string, data []byte) bool { return graphName(name) || graphql.Introspection(data) }
+
+// introspection reports whether a JSON file holds the result of an
+// introspection query.
+func (l *loader) introspection(abs string, h *home) bool {
+	if path.Ext(abs) != ".json" {
+		return false
+	}
+	data, err := l.file(&url.URL{Path: filepath.ToSlash(abs)}, h)
+	return err == nil && graphql.Introspection(data)
+}
+
+func (l *loader) readGraph(u *url.URL, name string, h *home) {
+	read := l.file
+	if u.Scheme != "file" {
+		read = l.fetch
+	}
+	data, err := read(u, h)
+	if err != nil {
+		l.mistake(Position{File: name}, "document cannot be read: "+reason(err), hintFor(err))
+		return
+	}
+	l.graph(name, data)
+}
+
+func (l *loader) graph(name string, data []byte) {
+	if int64(len(data)) > l.o.MaxBytes {
+		l.mistake(Position{File: name}, fmt.Sprintf("document is larger than %d bytes", l.o.MaxBytes), "split the description or raise its bound")
+		return
+	}
+	l.graphs = append(l.graphs, graphql.Source{Name: name, Data: data})
 }
 
 func (l *loader) list(d *document) []*document {
@@ -221,7 +284,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 			return nil
 		}
 		switch path.Ext(name) {
-		case ".yaml", ".yml", ".json":
+		case ".yaml", ".yml", ".json", ".graphql", ".graphqls":
 		default:
 			return nil
 		}
@@ -229,6 +292,10 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 			return fmt.Errorf("folder holds more than %d documents", maxFolderFiles)
 		}
 		shown := filepath.Join(h.shown, filepath.FromSlash(name))
+		if graphName(name) {
+			l.readGraph(&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(h.path, name))}, shown, h)
+			return l.ctx.Err()
+		}
 		if d := l.main(fileURI(filepath.Join(h.path, filepath.FromSlash(name))), shown, h); d != nil && described(d.root) {
 			out = append(out, d)
 		}
@@ -237,7 +304,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 	if err != nil {
 		l.mistake(whole, "folder cannot be read: "+reason(err), "name the files one by one")
 	}
-	if len(out) == 0 && err == nil {
+	if len(out) == 0 && len(l.graphs) == 0 && err == nil {
 		l.mistake(whole, "folder holds no OpenAPI description", "a .yaml, .yml or .json file that begins with openapi: or swagger:")
 	}
 	return out

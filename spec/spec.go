@@ -1,5 +1,5 @@
-// Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2) into
-// operations, a router and validators. In come files, folders, URLs or bytes;
+// Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2, GraphQL
+// schemas) into operations, a router and validators. In come files, folders, URLs or bytes;
 // out goes an immutable Set, or every mistake in one go, each with file, line,
 // column and a hint. At run time it matches a method and path to an operation
 // and checks parameters, bodies and answers into a reusable Check, without
@@ -13,6 +13,7 @@ import (
 	"net/http"
 
 	"sallyport.dev"
+	"sallyport.dev/spec/graphql"
 	"sallyport.dev/spec/jsondoc"
 	"sallyport.dev/spec/schema"
 )
@@ -39,7 +40,12 @@ type Set struct {
 	loose      router // the same templates as lenient servers read them
 	o          *Options
 	notes      []Mistake
+	graph      *graphql.Schema
 }
+
+// GraphQL is the GraphQL schema among the sources, nil if there is none. Its
+// operations are not among Operations.
+func (s *Set) GraphQL() *graphql.Schema { return s.graph }
 
 // Operations lists the operations in the order of template and method.
 func (s *Set) Operations() []*Operation { return s.operations }

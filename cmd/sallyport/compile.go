@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -101,6 +103,17 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 			known = operations(a.Name, set)
 		}
 	}
+	for i, file := range a.GraphQL.Documents {
+		list, err := documents(c.path(file))
+		if err != nil {
+			p := fmt.Sprintf("%s.graphql.documents[%d]", path, i)
+			m.add(c.at(p), "%s: %v", p, err)
+		}
+		api.Documents = append(api.Documents, list...)
+	}
+	if named := api.NamedOperations(); len(named) > 0 {
+		known = append(known, named...)
+	}
 	for _, x := range a.API.Check(known) {
 		p := path + "." + x.Path
 		m.add(c.at(p), "%s: %s", p, x.Text)
@@ -121,6 +134,30 @@ func operations(api string, set *spec.Set) []sallyport.Operation {
 		out = append(out, sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true})
 	}
 	return out
+}
+
+// documents reads GraphQL documents: a file of one, or a JSON object that maps
+// the SHA-256 of each to its text.
+func documents(file string) ([]string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if filepath.Ext(file) != ".json" {
+		return []string{string(b)}, nil
+	}
+	texts := map[string]string{}
+	if err := json.Unmarshal(b, &texts); err != nil {
+		return nil, fmt.Errorf("want a JSON object that maps hashes to documents: %w", err)
+	}
+	var out []string
+	for hash, text := range texts {
+		if sum := sha256.Sum256([]byte(text)); !strings.EqualFold(strings.TrimPrefix(hash, "sha256:"), hex.EncodeToString(sum[:])) {
+			return nil, fmt.Errorf("%.16s… is not the SHA-256 of its document", hash)
+		}
+		out = append(out, text)
+	}
+	return out, nil
 }
 
 func pool(a *apiConfig) gateway.API {
@@ -148,6 +185,12 @@ func (c *config) fingerprint(apis []guard.API) string {
 		}
 	}
 	for _, a := range apis {
+		for _, o := range a.NamedOperations() {
+			fmt.Fprintln(h, a.Name, o.Key())
+		}
+		for _, d := range a.Documents {
+			fmt.Fprintln(h, d)
+		}
 		if a.Spec == nil {
 			continue
 		}
@@ -183,6 +226,7 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 		if a.Spec != nil {
 			n = len(a.Spec.Operations())
 		}
+		n += len(a.NamedOperations())
 		fmt.Fprintf(s.out, "  %-24s %4d operations declared, mode %s\n", a.Name, n, orObserve(a.Policy))
 		if a.Spec != nil {
 			for _, note := range a.Spec.Notes() {
@@ -224,9 +268,16 @@ func orObserve(p policy.API) sallyport.Mode {
 
 // contracts is what the specification declares, as the inventory compares it
 // with what is observed.
-func contracts(api string, set *spec.Set) []inventory.Contract {
+func contracts(a *guard.API) []inventory.Contract {
+	api := a.Name
 	var out []inventory.Contract
-	for _, o := range set.Operations() {
+	if g := a.Spec.GraphQL(); g != nil {
+		for _, r := range g.Roots() {
+			out = append(out, inventory.Contract{Operation: sallyport.Operation{API: api, Method: r.Kind, Template: r.Name, Declared: true},
+				Summary: r.Summary, Deprecated: r.Deprecated})
+		}
+	}
+	for _, o := range a.Spec.Operations() {
 		x := o.Outline()
 		c := inventory.Contract{Operation: sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true},
 			Summary: o.Summary, Deprecated: o.Deprecated, Security: x.Schemes, Statuses: x.Statuses}

@@ -297,13 +297,14 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 		if a.Spec != nil {
 			ops = operations(a.Name, a.Spec)
 		}
+		ops = append(ops, a.NamedOperations()...)
 		if err := e.inventory.Declare(ctx, a.API, ops); err != nil {
 			return fmt.Errorf("declare API %s: %w", a.Name, err)
 		}
 		if a.Spec == nil {
 			continue
 		}
-		if err := e.inventory.Describe(ctx, a.Name, contracts(a.Name, a.Spec)); err != nil {
+		if err := e.inventory.Describe(ctx, a.Name, contracts(&a)); err != nil {
 			return fmt.Errorf("describe API %s: %w", a.Name, err)
 		}
 	}

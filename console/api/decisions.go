@@ -94,7 +94,7 @@ type DecisionDetail struct {
 
 func decision(x *sallyport.Exchange) Decision {
 	d := Decision{
-		ID: x.ID, Time: x.Time.UTC(), Door: x.Door, API: x.API, Template: x.Template, Declared: x.Declared, Method: x.Method, Host: x.Host, Path: x.Path, Query: x.Query,
+		ID: x.ID, Time: x.Time.UTC(), Door: x.Door, API: x.API, Template: x.Template, Declared: x.Declared, Method: x.Operation().Method, Host: x.Host, Path: x.Path, Query: x.Query,
 		Proto: x.Proto, TLS: x.TLS, Principal: x.Principal.String(), App: x.Principal.Client, Status: x.Status, Origin: x.Origin, Instance: x.Instance, Retries: x.Retries,
 		Duration: float64(x.Duration.Microseconds()) / 1000, Upstream: float64(x.Upstream.Microseconds()) / 1000, In: x.RequestBytes, Out: x.ResponseBytes,
 		Action: string(x.Decision.Action), Stage: string(x.Decision.Stage), Reasons: []ReasonView{},

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The commands of the guide print what the guide says.
+func TestFormatsGuideRunsAsWritten(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("{}")) }))
+	t.Cleanup(upstream.Close)
+	dir, gateway := t.TempDir(), freeAddr(t)
+	files, err := filepath.Glob("../../examples/formats/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer("127.0.0.1:8088", gateway, "127.0.0.1:9448", freeAddr(t), "http://127.0.0.1:9003", upstream.URL).Replace(string(b))
+		write(t, filepath.Join(dir, filepath.Base(file)), text)
+	}
+	p := (&site{dir: dir, gateway: gateway}).start(t)
+	defer p.stop()
+	guide, err := os.ReadFile("../../docs/guides/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(guide), "127.0.0.1:8088", gateway)
+	var setup strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "ask()") || strings.HasPrefix(line, "json=") {
+			setup.WriteString(line)
+		}
+	}
+	ran := 0
+	for block := range strings.SplitSeq(text, "```console\n") {
+		block, _, ok := strings.Cut(block, "```")
+		if !ok || !strings.HasPrefix(block, "$ ") {
+			continue
+		}
+		for step := range strings.SplitSeq(block[2:], "\n$ ") {
+			command, want, _ := strings.Cut(step, "\n")
+			c := exec.Command("bash", "-c", setup.String()+command)
+			c.Dir = dir
+			out, err := c.Output()
+			if got := strings.TrimSpace(string(out)); err != nil || got != strings.TrimSpace(want) {
+				t.Errorf("%s\ngot  %s (%v)\nwant %s", command, got, err, want)
+			}
+			ran++
+		}
+	}
+	if ran < 10 {
+		t.Errorf("%d commands of the guide ran", ran)
+	}
+}
