@@ -123,6 +123,7 @@ type sqlWalk struct {
 	clause    bool // where, having, order by …
 	maths     bool // it compares before any logic: a formula
 
+	cut      bool // a comment was weighed
 	bareCall bool // the value begins with a call of a dangerous function
 	broke    bool // the token does not go on as SQL
 	ended    bool // the value ended while it was SQL
@@ -354,11 +355,13 @@ func (w *sqlWalk) comment(t *sqlToken) {
 		}
 	case w.quote != 0 && w.logic > 0 && w.operand && !w.compared && (w.lastKind == oNumber || w.lastKind == oNull):
 		w.add(5, "sqli.condition")
+	case w.cut: // a text of many lines has many, and each says the same
 	case w.score >= 2:
 		w.add(3, "sqli.comment")
 	case w.logic > 0 || w.closes > 0 || w.clause || w.started > 0:
 		w.add(2, "sqli.comment")
 	}
+	w.cut = true
 	if rest >= len(v) {
 		w.ended, w.closed = true, true
 	}
