@@ -179,7 +179,11 @@ func TestDifferential(t *testing.T) {
 }
 
 // FuzzServerHead: whatever we serve, net/http reads as the same request; and
-// the verdict does not depend on how the bytes arrive.
+// the verdict does not depend on how the bytes arrive. Nothing in it depends on
+// time: the server's clock stands still. A run that -fuzztime ends by the clock
+// may all the same fail with "context deadline exceeded" and no input, on a
+// loaded machine: internal/fuzz looks at the context of its workers before the
+// deadline has reached it. A count (-fuzztime 500000x) can't.
 func FuzzServerHead(f *testing.F) {
 	for _, c := range framingCases {
 		if len(c.raw) < 4<<10 {
