@@ -233,7 +233,12 @@ func (j *judge) command(s []byte, k int, sep byte) {
 			if sep == '&' { // a character reference
 				return
 			}
-		case '=', ':', '(', ',', '?', '!': // a field, a label, a function, a word of a sentence
+		case ',':
+			if w.from > 0 && s[w.from-1] == '{' && (next(args, 1) == '/' || next(args, 1) == '-') {
+				j.add(clCmd, "cmdi.braces", 5) // "{cat,/etc/passwd}", which a shell reads with spaces; "{a,b}" names choices
+			}
+			return
+		case '=', ':', '(', '?', '!': // a field, a label, a function, a word of a sentence
 			if name := string(w.name); args[0] == '(' && sep != 0 && sep != '"' && (name == "system" || name == "exec" || name == "eval") {
 				j.add(clCode, "code.call", 4)
 			}
@@ -387,7 +392,7 @@ func (j *judge) argument(args, name []byte) bool {
 	case c == '-':
 		return isAlnum(second) || second == '-'
 	case c == '/':
-		return isAlnum(second) || second == '*' || second == '?' || second == ' '
+		return second == ';' && string(name) == "cd" || isAlnum(second) || second == '*' || second == '?' || second == ' '
 	case c == '~':
 		return second == '/'
 	case c == '$':
