@@ -155,4 +155,5 @@ type Event struct {
 const (
 	SubjectExchange = "sallyport.exchange"
 	SubjectSighting = "sallyport.sighting"
+	SubjectOriginal = "sallyport.original" // sealed: nobody reads it without the owner's key
 )

@@ -22,6 +22,7 @@ import (
 	"sallyport.dev/console"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 	"sallyport.dev/spec"
 	"sallyport.dev/store"
 	"sallyport.dev/test/browser/scene"
@@ -41,6 +42,7 @@ type bench struct {
 	console *console.Console
 	server  *httptest.Server
 	record  *observe.Recorder
+	sealer  *original.Sealer
 	estate  *scene.Estate
 	key     []byte
 	log     *bytes.Buffer
@@ -106,8 +108,12 @@ func open(t *testing.T, dialect store.Dialect) *bench {
 	b.record, err = observe.NewRecorder(observe.RecorderOptions{Stream: st.Stream()})
 	must(t, err)
 	b.store = st
+	b.sealer, err = original.NewSealer(st.Stream(), b.key, slog.New(slog.DiscardHandler))
+	must(t, err)
+	drawer, err := original.Open(ctx, st, b.key, original.Options{})
+	must(t, err)
 	b.console, err = console.New(ctx, console.Options{
-		Store: st, Key: b.key, Journal: journal, Inventory: catalogue, Recorder: b.record, Engine: b.estate,
+		Store: st, Key: b.key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: b.record, Engine: b.estate,
 		Build: console.Build{Version: "test"}, Now: b.clock, Logger: slog.New(slog.NewTextHandler(&locked{b: b.log}, nil)),
 	})
 	must(t, err)
@@ -117,13 +123,14 @@ func open(t *testing.T, dialect store.Dialect) *bench {
 	b.server.EnableHTTP2 = true
 	b.server.StartTLS()
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{journal.Run, catalogue.Run, b.console.Run} {
+	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, b.console.Run} {
 		running.Go(func() { run(ctx) })
 	}
 	t.Cleanup(func() {
 		end, stop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer stop()
 		b.record.Close(end)
+		b.sealer.Close(end)
 		cancel()
 		b.server.Close()
 		running.Wait()
@@ -265,6 +272,58 @@ func (b *bench) invited(admin *browser, name, role string) (*browser, string) {
 	c := b.browser()
 	c.want(201, "POST", "/api/v1/setup", object{"token": strings.TrimPrefix(i.Path, "/setup#"), "password": other})
 	return c, i.Person.ID
+}
+
+// An original is sealed for administrators, and each opening is on record.
+func TestOriginals(t *testing.T) {
+	both(t, func(t *testing.T, b *bench) {
+		admin := b.admin()
+		viewer, _ := b.invited(admin, "vera", "viewer")
+		var x *sallyport.Exchange
+		var o original.Original
+		for ok := false; !ok; {
+			x = b.estate.Exchange(time.Now())
+			o, ok = scene.Original(x)
+		}
+		b.record.Record(x)
+		b.sealer.Seal(o)
+		path := "/api/v1/decisions/" + x.ID
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			var detail struct{ Original bool }
+			if a := viewer.do("GET", path, nil); a.status == 200 {
+				if bytes.Contains(a.body, []byte("Limits.java")) {
+					t.Fatalf("the decision shows the original: %s", a.body)
+				}
+				if a.into(t, &detail); detail.Original {
+					break
+				}
+			}
+			if time.Now().After(end) {
+				t.Fatal("no original is kept")
+			}
+		}
+		var opened struct {
+			Status  int
+			Body    string
+			Headers []struct{ Name, Value string }
+		}
+		admin.want(200, "POST", path+"/original", nil).into(t, &opened)
+		if opened.Status != 500 || opened.Body != string(o.Body) || len(opened.Headers) != 1 {
+			t.Errorf("opened %+v", opened)
+		}
+		viewer.want(403, "POST", path+"/original", nil)
+		b.browser().want(401, "POST", path+"/original", nil)
+		admin.want(404, "POST", "/api/v1/decisions/01J00000000000000000000000/original", nil)
+		var log struct {
+			Entries []struct{ Name, Action, Target, Outcome string }
+		}
+		admin.want(200, "GET", "/api/v1/audit?limit=4", nil).into(t, &log)
+		got := fmt.Sprint(log.Entries[:2])
+		if want := fmt.Sprintf("[{vera access openOriginal refused} {anna original.open %s done}]", x.ID); got != want {
+			t.Errorf("audit log %s, want %s", got, want)
+		}
+		admin.want(200, "GET", "/api/v1/audit?action=original.open", nil)
+	})
 }
 
 func TestSetupLink(t *testing.T) {

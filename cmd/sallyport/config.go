@@ -162,6 +162,8 @@ type retention struct {
 	Decisions     time.Duration `yaml:"decisions" doc:"Age at which refused and flagged decisions leave the journal. Default 720h."`
 	DecisionRows  int64         `yaml:"decision_rows" doc:"Decisions kept in the journal. Default 1000000."`
 	SampleOneIn   int           `yaml:"sample_one_in" doc:"One in so many plainly allowed requests is kept in the journal. Default 100."`
+	Originals     time.Duration `yaml:"originals" doc:"Age at which sealed originals of replaced errors are removed. Default 720h."`
+	OriginalBytes size          `yaml:"original_bytes" doc:"Size of all sealed originals; the oldest go first. Default 256MiB."`
 	Inventory     time.Duration `yaml:"inventory" doc:"Undeclared operations not seen for so long leave the inventory. Default 9600h."`
 	Audit         time.Duration `yaml:"audit" doc:"Age at which entries leave the audit log. Default 17520h."`
 	StreamSync    time.Duration `yaml:"stream_sync" doc:"Time between two fsyncs of the embedded stream: what a power cut may lose. Default 1s."`

@@ -29,6 +29,7 @@ import (
 	"sallyport.dev/guard/limit"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 	"sallyport.dev/store"
 )
 
@@ -50,7 +51,9 @@ type engine struct {
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
 
+	sealer    *original.Sealer
 	journal   *observe.Journal
+	originals *original.Drawer
 	inventory *inventory.Inventory
 	discovery *discovery.Discovery
 	console   *console.Console
@@ -138,6 +141,7 @@ func (e *engine) run(ctx context.Context) error {
 			return err
 		}
 		start(&back, behind, "journal", e.journal.Run)
+		start(&back, behind, "originals", e.originals.Run)
 		start(&back, behind, "inventory", e.inventory.Run)
 		start(&back, behind, "discovery", e.discovery.Run)
 		start(&back, behind, "console", e.console.Run)
@@ -145,6 +149,13 @@ func (e *engine) run(ctx context.Context) error {
 	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
 		KeepHeaders: e.cfg.Redact.KeepHeaders, SecretHeaders: e.cfg.Redact.Headers, SecretNames: e.cfg.Redact.Parameters}}); err != nil {
 		return fmt.Errorf("start recording: %w", err)
+	}
+	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
+	if err != nil {
+		return err
+	}
+	if e.sealer, err = original.NewSealer(e.store.Stream(), key, e.log); err != nil {
+		return err
 	}
 	if e.gateway, err = gateway.New(e.gatewayOptions(first)); err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
@@ -180,6 +191,7 @@ func (e *engine) run(ctx context.Context) error {
 	front.Wait()
 	closing, cancel := context.WithTimeout(behind, 20*time.Second)
 	defer cancel()
+	err = errors.Join(err, e.sealer.Close(closing))
 	if cerr := e.recorder.Close(closing); cerr != nil {
 		err = errors.Join(err, fmt.Errorf("record what was in flight: %w", cerr))
 	}
@@ -217,24 +229,34 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	if e.journal, err = observe.OpenJournal(ctx, e.store, observe.JournalOptions{MaxAge: keep.Decisions, MaxRows: keep.DecisionRows, SampleOne: keep.SampleOneIn, Logger: e.log}); err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
+	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
+	if err != nil {
+		return err
+	}
+	if e.originals, err = original.Open(ctx, e.store, key, original.Options{MaxAge: keep.Originals, MaxBytes: int64(keep.OriginalBytes), Logger: e.log}); err != nil {
+		return err
+	}
 	if e.inventory, err = inventory.Open(ctx, e.store, inventory.Options{MaxAge: keep.Inventory, Logger: e.log}); err != nil {
 		return fmt.Errorf("open the inventory: %w", err)
 	}
 	if e.discovery, err = discovery.Open(ctx, e.store, discovery.Options{Logger: e.log}); err != nil {
 		return fmt.Errorf("open discovery: %w", err)
 	}
-	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
-	if err != nil {
-		return err
-	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e,
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e,
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
 		return fmt.Errorf("open the console: %w", err)
 	}
 	return nil
+}
+
+// sealing hands what the gateway replaced to the sealer.
+type sealing struct{ *original.Sealer }
+
+func (s sealing) Seal(o gateway.Original) {
+	s.Sealer.Seal(original.Original{ID: o.ID, API: o.API, Time: o.Time, Status: o.Status, Header: original.Fields(o.Header), Body: o.Body, Cut: o.Cut})
 }
 
 // recorderOf reads the counters of a recorder that starts after the console.
@@ -267,7 +289,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 			}
 		}
 	}
-	return gateway.Options{Program: first.program, APIs: first.pools, Recorder: e.recorder, Resolver: e.keys, Log: e.log, TLS: t,
+	return gateway.Options{Program: first.program, APIs: first.pools, Recorder: e.recorder, Sealer: sealing{e.sealer}, Resolver: e.keys, Log: e.log, TLS: t,
 		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: e.cfg.StripHeaders,
 		Bounds: gateway.Bounds{Target: int(b.Target), Header: int(b.Header), HeaderLines: b.HeaderLines, Body: int64(b.Body), HeadTime: b.HeadTime,
 			BodyIdle: b.BodyIdle, IdleTime: b.IdleTime, AnswerTime: b.AnswerTime, Connections: b.Connections, ClientConnections: b.ClientConnections,

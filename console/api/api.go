@@ -28,9 +28,10 @@ func init() {
 	huma.DefaultArrayNullable = false
 }
 
-// Options are what an API answers from. All are required.
+// Options are what an API answers from. All but Originals are required.
 type Options struct {
 	Journal   Journal
+	Originals Originals // nil: none are kept
 	Inventory Inventory
 	Recorder  Recorder
 	Stream    Stream

@@ -3,14 +3,18 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sallyport.dev"
+	"sallyport.dev/console/audit"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 )
 
 func sortSeen(s []TypeSeen) {
@@ -81,6 +85,7 @@ type ShapeLine struct {
 // DecisionDetail is one decision in full.
 type DecisionDetail struct {
 	Decision     Decision     `json:"decision"`
+	Original     bool         `json:"original" doc:"The upstream's error was replaced, and its original can be opened"`
 	NotInspected []string     `json:"not_inspected" maxItems:"100" doc:"What was not looked at, and why"`
 	Program      string       `json:"program" maxLength:"200"`
 	Undocumented []PlaceName  `json:"undocumented" maxItems:"5000"`
@@ -90,6 +95,37 @@ type DecisionDetail struct {
 	Response     []HeaderLine `json:"response_headers" maxItems:"1000"`
 	RequestBody  []ShapeLine  `json:"request_shape" maxItems:"10000"`
 	ResponseBody []ShapeLine  `json:"response_shape" maxItems:"10000"`
+}
+
+// OriginalView is an opened original.
+type OriginalView struct {
+	ID      string       `json:"id" maxLength:"64"`
+	API     string       `json:"api" maxLength:"200"`
+	Time    time.Time    `json:"time"`
+	Status  int          `json:"status" minimum:"0" maximum:"999" doc:"What the upstream answered"`
+	Headers []HeaderLine `json:"headers" maxItems:"1000" doc:"As the upstream sent them, values included"`
+	Body    string       `json:"body" maxLength:"400000" doc:"gzip is unpacked"`
+	Base64  bool         `json:"base64" doc:"The body is no text, and body its base64"`
+	Cut     bool         `json:"cut" doc:"Only the beginning of the body was kept"`
+}
+
+func originalView(o *original.Original) OriginalView {
+	v := OriginalView{ID: o.ID, API: o.API, Time: o.Time, Status: o.Status, Cut: o.Cut, Headers: []HeaderLine{}}
+	for _, f := range o.Header {
+		if len(f) == 2 {
+			v.Headers = append(v.Headers, HeaderLine{strings.ToValidUTF8(f[0], "?"), strings.ToValidUTF8(f[1], "?")})
+		}
+	}
+	text := o.Text()
+	if o.Cut { // perhaps within a character
+		for i := 0; i < 3 && len(text) > 0 && !utf8.Valid(text); i++ {
+			text = text[:len(text)-1]
+		}
+	}
+	if v.Body = string(text); !utf8.Valid(text) {
+		v.Body, v.Base64 = base64.StdEncoding.EncodeToString(text), true
+	}
+	return v
 }
 
 func decision(x *sallyport.Exchange) Decision {
@@ -225,7 +261,31 @@ func (a *API) decisionOperations() {
 			if err != nil {
 				return nil, err
 			}
-			return &body[DecisionDetail]{decisionDetail(x)}, nil
+			d := decisionDetail(x)
+			if a.Originals != nil {
+				if d.Original, err = a.Originals.Has(ctx, in.ID); err != nil {
+					return nil, err
+				}
+			}
+			return &body[DecisionDetail]{d}, nil
+		})
+
+	add(a, spec{id: "openOriginal", method: http.MethodPost, path: "/decisions/{id}/original", summary: "Open the sealed original of an error that was replaced; each opening is an entry of the audit log", tag: "decisions", access: admin},
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" minLength:"1" maxLength:"64" pattern:"^[0-9A-Za-z_-]+$"`
+		}) (*body[OriginalView], error) {
+			if a.Originals == nil {
+				return nil, sallyport.Errorf(sallyport.NotFound, "no originals are kept here")
+			}
+			o, err := a.Originals.Find(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			// Nothing is shown that is not on record as shown.
+			if err := a.record(ctx, "original.open", in.ID, audit.Done, "of API "+o.API); err != nil {
+				return nil, err
+			}
+			return &body[OriginalView]{originalView(o)}, nil
 		})
 }
 

@@ -12,6 +12,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 	"sallyport.dev/store"
 )
 
@@ -63,6 +64,12 @@ type Journal interface {
 	List(ctx context.Context, f observe.Filter) (observe.Page, error)
 	Tail(ctx context.Context, f observe.Filter) <-chan observe.Live
 	Rates(span time.Duration) observe.Rates
+}
+
+// Originals are the sealed errors that the API opens; *original.Drawer is one.
+type Originals interface {
+	Has(ctx context.Context, id string) (bool, error)
+	Find(ctx context.Context, id string) (*original.Original, error)
 }
 
 // Recorder says what became of the records; *observe.Recorder is one.

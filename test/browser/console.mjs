@@ -172,6 +172,18 @@ try {
   await page.goto(base + '/decisions/01J00000000000000000000000');
   await page.getByText('No decision is kept under this id').waitFor();
 
+  begin('the original of a replaced error is opened, and the audit log says so');
+  await page.goto(base + '/decisions?view=history&stage=rewrite');
+  await page.getByRole('row').filter({ hasText: 'error.server' }).first().getByRole('link').first().click();
+  await page.getByText('was replaced on its way out').waitFor();
+  assert.equal(await page.getByText('Limits.java').count(), 0, 'the original shows before it is opened');
+  await accessible('sealed');
+  await page.getByRole('button', { name: 'Open the original' }).click();
+  await page.getByText('Limits.java:42').waitFor();
+  await accessible('original');
+  await page.goto(base + '/settings/audit');
+  await page.getByRole('region', { name: 'Audit log' }).getByText('original opened').waitFor();
+
   begin('people, sessions and the audit log');
   await page.goto(base + '/settings/people');
   await page.getByRole('button', { name: 'Add a person' }).click();

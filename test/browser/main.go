@@ -29,6 +29,7 @@ import (
 	"sallyport.dev/discovery"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 	"sallyport.dev/store"
 	"sallyport.dev/test/browser/scene"
 )
@@ -90,9 +91,23 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	if err != nil {
 		return err
 	}
+	sealer, err := original.NewSealer(st.Stream(), key, log)
+	if err != nil {
+		return err
+	}
+	drawer, err := original.Open(ctx, st, key, original.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	record := func(x *sallyport.Exchange) {
+		if o, ok := scene.Original(x); ok {
+			sealer.Seal(o)
+		}
+		recorder.Record(x)
+	}
 	estate := scene.New(7, time.Now())
 	c, err := console.New(ctx, console.Options{
-		Store: st, Key: key, Journal: journal, Inventory: catalogue, Recorder: recorder, Engine: estate, Logger: log,
+		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Logger: log,
 		Build:     console.Build{Version: "0.0.0", Revision: "invented estate", Go: runtime.Version(), Started: time.Now()},
 		Retention: []console.Retention{{What: "Decisions", Kept: "30 days, at most 1,000,000"}},
 	})
@@ -101,12 +116,12 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	for _, run := range []func(context.Context) error{journal.Run, catalogue.Run, finder.Run, c.Run} {
+	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, c.Run} {
 		running.Go(func() { run(ctx) })
 	}
 	now := time.Now()
 	for i := range *past {
-		recorder.Record(estate.Exchange(now.Add(-time.Duration(*past-i) * 290 * time.Second / time.Duration(*past))))
+		record(estate.Exchange(now.Add(-time.Duration(*past-i) * 290 * time.Second / time.Duration(*past))))
 		if i%2000 == 1999 {
 			time.Sleep(100 * time.Millisecond) // not more at once than the recorder's queue holds
 		}
@@ -130,7 +145,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				recorder.Record(estate.Exchange(time.Now()))
+				record(estate.Exchange(time.Now()))
 			}
 		}
 	})
@@ -140,6 +155,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		defer cancel()
 		server.Shutdown(end)
 		recorder.Close(end)
+		sealer.Close(end)
 	}()
 	fmt.Printf("https://%s %s\n", l.Addr(), setup)
 	if err := server.ServeTLS(l, "", ""); err != http.ErrServerClosed {

@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/console"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
+	"sallyport.dev/observe/original"
 )
 
 // An Estate is the invented organisation. It is safe for concurrent use.
@@ -182,6 +183,12 @@ var calls = []call{
 		x.Decision.Reasons = []sallyport.Reason{{Stage: sallyport.StageInspect, Rule: "xss.markup", Place: place(sallyport.InBody, "/name"), Class: "xss", Mode: sallyport.Observe, Detail: "a tag in a name"}}
 	})},
 	{1, then(to("payments", "GET", "/payments/v1/limits", "/payments/v1/limits", ""), func(e *Estate, x *sallyport.Exchange) { x.Status, x.Origin, x.NewStatus = 503, 503, true })},
+	{1, then(to("payments", "GET", "/payments/v1/limits", "/payments/v1/limits", ""), func(e *Estate, x *sallyport.Exchange) {
+		x.Status, x.Origin = 500, 500
+		for _, f := range [][2]string{{"error.server", ""}, {"leak.stack-trace", "java"}} {
+			x.Decision.Reasons = append(x.Decision.Reasons, sallyport.Reason{Stage: sallyport.StageRewrite, Rule: f[0], Place: place(sallyport.InBody, ""), Class: f[1], Mode: sallyport.Enforce, Detail: "the body of the error gives something away"})
+		}
+	})},
 	{2, func(e *Estate, x *sallyport.Exchange) {
 		x.API, x.Method, x.Template, x.Declared = "accounts", "GET", "", false
 		x.Path = fmt.Sprintf("/accounts/v2/export/%d", 1000+e.rand.IntN(40))
@@ -193,6 +200,16 @@ var calls = []call{
 		x.Client = netip.MustParseAddr("198.51.100.23")
 		refuse(x, 404, sallyport.StageIdentify, "api.none", sallyport.Place{}, "", "no API matches host and path")
 	}},
+}
+
+// Original invents what the upstream said where x says that it was replaced; ok
+// is false elsewhere.
+func Original(x *sallyport.Exchange) (o original.Original, ok bool) {
+	if len(x.Decision.Reasons) == 0 || x.Decision.Reasons[0].Stage != sallyport.StageRewrite {
+		return o, false
+	}
+	return original.Original{ID: x.ID, API: x.API, Time: x.Time, Status: x.Origin, Header: [][]string{{"Content-Type", "text/plain"}},
+		Body: []byte("java.lang.IllegalStateException: no limits\n\tat example.harbour.Limits.find(Limits.java:42)\n")}, true
 }
 
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -1,9 +1,9 @@
 import type { ReactNode } from 'react';
-import { CopyButton } from '@mantine/core';
-import { useQuery } from '@tanstack/react-query';
+import { Button, CopyButton } from '@mantine/core';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { IconArrowRight, IconCheck, IconX } from '@tabler/icons-react';
-import { ask, client, Problem, type Schemas } from '../api/client';
+import { IconArrowRight, IconCheck, IconLockOpen, IconX } from '@tabler/icons-react';
+import { ask, client, Problem, type Schemas, useMe } from '../api/client';
 import { DataTable } from '../components/table';
 import { ActionBadge, actOf, Empty, Facts, Failure, Loading, Method, Note, PageHead, Panel, Status, Time } from '../components/parts';
 import { bytes, milliseconds } from '../lib/format';
@@ -55,6 +55,8 @@ export function DecisionPage() {
 
 function Sentence({ d }: { d: Detail }) {
   const x = d.decision;
+  if (x.action === 'allow' && x.reasons.some((r) => r.stage === 'rewrite' && r.mode === 'enforce' && !r.exception))
+    return <>{d.original || x.reasons.some((r) => r.stage === 'rewrite' && r.in === 'body') ? 'Allowed; the upstream\u2019s error was replaced on its way out.' : 'Allowed; the answer\u2019s head was cut on its way out.'}</>;
   if (x.action === 'allow') return <>{x.reasons.length ? 'Allowed, with findings of checks that only observe.' : 'Allowed; no check found anything.'}</>;
   return (
     <>
@@ -97,6 +99,7 @@ function Body({ d }: { d: Detail }) {
           ))
         )}
       </Panel>
+      {d.original && <Original id={x.id} />}
       {d.not_inspected.length > 0 && (
         <Note kind="warn">
           <strong>Not inspected:</strong>
@@ -148,10 +151,48 @@ function Body({ d }: { d: Detail }) {
   );
 }
 
+// Original opens what the upstream said in place of what the client got. It is
+// asked for each time: each opening is an entry of the audit log.
+function Original({ id }: { id: string }) {
+  const who = useMe().data;
+  const open = useMutation({ mutationFn: () => ask(client.POST('/api/v1/decisions/{id}/original', { params: { path: { id } } })) });
+  const o = open.data;
+  return (
+    <Panel title="Original of the error" aside={o && <span className="sub small">opened; the audit log says so</span>}>
+      {o ? (
+        <div className="stack">
+          <Facts
+            rows={[
+              ['Status', <Status key="s" code={o.status} />],
+              ...o.headers.map((h): [string, ReactNode] => [h.name, <span key={h.name + h.value} className="mono wrap-any">{h.value}</span>]),
+            ]}
+          />
+          <pre className="mono wrap-any" style={{ margin: 0, whiteSpace: 'pre-wrap', maxHeight: 420, overflow: 'auto' }} tabIndex={0} aria-label="Body of the original">
+            {o.body || 'no body'}
+          </pre>
+          {(o.cut || o.base64) && <div className="sub small">{[o.cut && 'Only its beginning was kept.', o.base64 && 'It is no text and shown in base64.'].filter(Boolean).join(' ')}</div>}
+        </div>
+      ) : (
+        <div className="stack">
+          <div>What the upstream answered is kept, encrypted. {who?.role === 'admin' ? 'Opening it is an entry of the audit log.' : 'An administrator can open it.'}</div>
+          {who?.role === 'admin' && (
+            <div>
+              <Button size="xs" variant="default" loading={open.isPending} onClick={() => open.mutate()} leftSection={<IconLockOpen size={14} aria-hidden />}>
+                Open the original
+              </Button>
+            </div>
+          )}
+          {open.isError && <Failure error={open.error} />}
+        </div>
+      )}
+    </Panel>
+  );
+}
+
 // Path shows how far the request came.
 function Path({ d }: { d: Detail }) {
   const x = d.decision;
-  const order = ['identify', 'limit', 'authenticate', 'authorise', 'validate', 'inspect', 'decide', 'forward'];
+  const order = ['identify', 'limit', 'authenticate', 'authorise', 'validate', 'inspect', 'decide', 'forward', ...(x.reasons.some((r) => r.stage === 'rewrite') ? ['rewrite'] : [])];
   const at = x.action === 'allow' ? order.length : x.stage && !order.includes(x.stage) && stages.indexOf(x.stage) < 1 ? -1 : order.indexOf(x.stage || 'decide');
   const findings = (s: string) => x.reasons.filter((r) => r.stage === s).length;
   const shown = x.stage === 'request' ? ['request', ...order] : order;

@@ -289,6 +289,7 @@ const acts: Record<string, string> = {
   'account.disable': 'person disabled',
   'account.enable': 'person enabled',
   'password.change': 'password changed',
+  'original.open': 'original opened',
   access: 'access without the role',
 };
 
