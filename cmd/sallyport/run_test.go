@@ -165,6 +165,9 @@ func newSite(t *testing.T) *site {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		switch {
+		case r.URL.Path == "/pets/666":
+			w.WriteHeader(http.StatusInternalServerError)
+			io.WriteString(w, `{"error":"no ark","stack":"\tat com.example.Ark.find(Ark.java:40)"}`)
 		case r.Method == http.MethodPost:
 			w.WriteHeader(http.StatusCreated)
 			io.WriteString(w, `{"id":7,"name":"Tom","kind":"cat"}`)
@@ -379,6 +382,57 @@ func TestFromRequestToInventory(t *testing.T) {
 	p.stop()
 	if out := p.output(); strings.Contains(out, "level=ERROR") {
 		t.Errorf("errors in the log:\n%s", out)
+	}
+}
+
+// What an upstream gives away reaches nobody but the administrator who opens it.
+func TestErrorsAreSilentAndSealed(t *testing.T) {
+	s := newSite(t)
+	p := s.start(t)
+	d := p.signIn(p.wait(`/setup#([A-Za-z0-9_-]{43})`)[1], password)
+	status, id, body := s.ask(t, "GET", "/pets/666", "")
+	if status != 500 || !strings.Contains(string(body), id) || strings.Contains(string(body), "Ark") {
+		t.Fatalf("a failing upstream: %d %s", status, body)
+	}
+	var detail struct {
+		Original bool
+		Decision struct {
+			Action  string
+			Reasons []struct{ Stage, Rule, Class string }
+		}
+	}
+	eventually(t, 10*time.Second, func() string {
+		res, err := d.http.Get(d.base + "/decisions/" + id)
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		if json.Unmarshal(b, &detail) != nil || !detail.Original || strings.Contains(string(b), "Ark.java") {
+			return fmt.Sprintf("the decision: %d %s", res.StatusCode, b)
+		}
+		return ""
+	})
+	reasons := fmt.Sprint(detail.Decision.Reasons)
+	if detail.Decision.Action != "allow" || !strings.Contains(reasons, "{rewrite error.server }") || !strings.Contains(reasons, "{rewrite leak.stack-trace java}") {
+		t.Errorf("the decision: %+v", detail.Decision)
+	}
+	var original struct{ Body string }
+	d.do("POST", "/decisions/"+id+"/original", nil, 200, &original)
+	if !strings.Contains(original.Body, "Ark.java:40") {
+		t.Errorf("the original: %+v", original)
+	}
+	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil // a journal may go while we look
+		}
+		if b, _ := os.ReadFile(path); strings.Contains(string(b), "Ark.java") {
+			t.Errorf("%s holds the original in plain", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
