@@ -254,12 +254,7 @@ func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 			}
 			rows = append(rows, r.rows...)
 		}
-		for part := range slices.Chunk(rows, 200) {
-			if _, err := tx.NewInsert().Model(&part).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
-				return fmt.Errorf("keep decisions: %w", err)
-			}
-		}
-		return nil
+		return j.keep(ctx, tx, rows)
 	})
 	if err != nil {
 		return err
@@ -271,6 +266,41 @@ func (j *Journal) take(ctx context.Context, messages []store.Message) error {
 		}
 	}
 	clear(j.pending)
+	return nil
+}
+
+// keep inserts rows that are not there yet. The values are bound: an event
+// spelled out in the statement would be twice as long and be parsed.
+func (j *Journal) keep(ctx context.Context, tx bun.Tx, rows []row) error {
+	const columns = 13
+	for part := range slices.Chunk(rows, 64) {
+		var q strings.Builder
+		q.WriteString("INSERT INTO decision (id, at, api, operation, action, stages, rules, principal, client, status, plain, size, event) VALUES ")
+		args := make([]any, 0, len(part)*columns)
+		for i := range part {
+			for c := range columns {
+				switch {
+				case c > 0:
+					q.WriteString(", ")
+				case i > 0:
+					q.WriteString("), (")
+				default:
+					q.WriteByte('(')
+				}
+				if j.store.Dialect() == store.Postgres {
+					fmt.Fprintf(&q, "$%d", i*columns+c+1)
+				} else {
+					q.WriteByte('?')
+				}
+			}
+			r := &part[i]
+			args = append(args, r.ID, r.At, r.API, r.Operation, r.Action, r.Stages, r.Rules, r.Principal, r.Client, r.Status, r.Plain, r.Size, r.Event)
+		}
+		q.WriteString(") ON CONFLICT (id) DO NOTHING")
+		if _, err := tx.Tx.ExecContext(ctx, q.String(), args...); err != nil {
+			return fmt.Errorf("keep decisions: %w", err)
+		}
+	}
 	return nil
 }
 
