@@ -488,7 +488,7 @@ func (j *judge) breakout(s []byte) {
 			args := s[min(e+1, len(s)):]
 			harmless := len(w) > 4 && (string(w) == "function" || string(w) == "print" || string(w) == "import" || string(w) == "open" || string(w) == "fetch" || string(w) == "document.getelementbyid" || string(w) == "document.queryselector") || string(w) == "open" || string(w) == "function"
 			switch {
-			case harmless && len(before) == 0, harmless && !bytes.ContainsAny(before[max(0, len(before)-3):], "'\"`><};"):
+			case edge == '`' && next(args, 0) == ')' && next(args, 1) == '`', harmless && len(before) == 0, harmless && !bytes.ContainsAny(before[max(0, len(before)-3):], "'\"`><};"):
 				j.add(clXSS, "xss.call", 2)
 			case len(before) == 0, edge == ';' && bytes.ContainsAny(before, "'\")}]"), kinds[edge]&(bQuote|bDouble|bTick|bMore|bPlus|bStar|bPipe|bAmp|bDash|bSquare|bEqual|bSlash|bPct|bOpen|bCurly|bClose) != 0 || edge == '^' || edge == '?' || edge == ':' || edge == '!' || edge == ',' || edge == '~':
 				n := 5

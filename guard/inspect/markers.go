@@ -415,7 +415,7 @@ func (j *judge) object(s, raw []byte) {
 		}
 	}
 	switch {
-	case has(s, "_$$nd_func$$_"), has(s, "!!python/"), has(s, "!!javax."), has(s, "!!java."), has(s, "!!com."), has(s, "!!org."), has(s, "!ruby/object"), has(s, "!php/object"), has(s, "__reduce__") && !has(s, "`__reduce__"):
+	case has(s, "_$$nd_func$$_"), has(s, "!!python/"), has(s, "!!javax."), has(s, "!!java."), has(s, "!!com."), has(s, "!!org."), has(s, "!ruby/object"), has(s, "!php/object"), has(s, "__reduce__") && (bytes.Count(s[:min(len(s), 256)], []byte(" ")) < 4 || has(s, "def __reduce__")):
 		j.add(clObject, "deserialisation.tag", 5)
 	case has(s, "org.apache.commons.collections"), has(s, "com.sun.rowset"), has(s, "com.sun.org.apache"), has(s, "ysoserial"), has(s, "objectdataprovider"), has(s, "org.apache.xalan"), has(s, "java.beans.xmldecoder"), has(s, "<java version"), has(s, "com.mchange.v2.c3p0"), has(s, "javax.management.badattribute"), has(s, "java.net.urlclassloader"), has(s, "org.springframework.context.support"):
 		j.add(clObject, "deserialisation.gadget", 5)

@@ -319,7 +319,7 @@ func (j *judge) whole(w *shellWord, args []byte, argued, end bool) {
 		if end && len(w.name) > 1 && len(args) > 0 && len(args) < 3 && args[0] != '#' && args[0] != '`' && j.kinds&bSpace == 0 && !(args[0] == '&' && len(args) > 1) {
 			j.add(clCmd, "cmdi.command", 5) // "id;", "id|"
 		}
-	case shellWords.has(w.name) && !w.path && sentence(args) && bytes.IndexAny(args, "|;`$<>") < 0:
+	case shellWords.has(w.name) && !w.path && args[0] != '-' && sentence(args) && bytes.IndexAny(args, "|;`$<>") < 0:
 		j.add(clCmd, "cmdi.command", 2) // "Make /var/lib/x writable by the owner"
 	case j.sensitive(args):
 		j.add(clCmd, "cmdi.command", 5)

@@ -55,7 +55,7 @@ func quotedOperator(v []byte, i int) bool {
 	for k < len(v) && k < i+9 && (isAlpha(v[k]) || kinds[v[k]]&(bEqual|bLess|bMore) != 0 || v[k] == '!' || v[k] == ':') {
 		k++
 	}
-	return k > i+1 && k < len(v) && v[k] == v[i] && (bytes.Count(v[:min(len(v), 256)], []byte(" ")) > 2 || i > 0 && v[i-1] >= 0x80)
+	return k > i+1 && k < len(v) && v[k] == v[i] && (bytes.Count(v[:min(len(v), 256)], []byte(" ")) > 2 || bytes.Count(v[:i], []byte(" ")) > 1 || i > 0 && v[i-1] >= 0x80)
 }
 
 const sqlTokens = 600 // tokens read from one break-out
