@@ -131,9 +131,11 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", sessions.Handler(c.api, func(w http.ResponseWriter, r *http.Request, err error) {
-		if r.Context().Err() == nil { // otherwise the browser went away
-			o.Logger.ErrorContext(r.Context(), "console session", "error", err)
+		if r.Context().Err() != nil {
+			api.Fail(w, api.StatusEnded, "the request was ended by its caller")
+			return
 		}
+		o.Logger.ErrorContext(r.Context(), "console session", "error", err)
 		api.Fail(w, http.StatusServiceUnavailable, "sessions cannot be read or written at present; the log says why")
 	}))
 	mux.Handle("/", pages)

@@ -259,6 +259,11 @@ func add[I, O any](a *API, s spec, h func(context.Context, *I) (*O, error)) {
 	})
 }
 
+// StatusEnded stands in records for a request that its caller ended, as a page
+// does that is left while it loads. Nobody receives it, and it is no failure of
+// the console.
+const StatusEnded = 499
+
 // answer is what a caller sees of err.
 func (a *API) answer(ctx context.Context, doing string, err error) error {
 	var status huma.StatusError
@@ -278,7 +283,7 @@ func (a *API) answer(ctx context.Context, doing string, err error) error {
 	var e *sallyport.Error
 	if code == 0 || !errors.As(err, &e) {
 		if errors.Is(err, context.Canceled) {
-			return huma.NewError(http.StatusServiceUnavailable, "the request was ended by its caller")
+			return huma.NewError(StatusEnded, "the request was ended by its caller")
 		}
 		a.Logger.ErrorContext(ctx, "console request failed", "operation", doing, "error", err)
 		return huma.NewError(http.StatusInternalServerError, "something went wrong; the log says what")

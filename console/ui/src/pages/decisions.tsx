@@ -195,7 +195,7 @@ function DecisionTable({ rows, dated, arrived }: { rows: Decision[]; dated?: boo
     { id: 'action', head: 'Decision', width: '100px', cell: (d) => <><ActionBadge act={actOf(d)} /><div className="only-phone sub small num">{at(d).slice(-12, -4)}</div></> },
     { id: 'status', head: 'Status', right: true, hidePhone: true, width: '60px', cell: (d) => <Status code={d.status} /> },
     { id: 'request', head: 'Request', cell: (d) => <RequestLine d={d} /> },
-    { id: 'why', head: 'Because', hidePhone: true, cell: (d) => <Why d={d} /> },
+    { id: 'why', head: 'Because', hidePhone: true, cell: (d) => <div className="cut why"><Why d={d} /></div> },
     { id: 'api', head: 'API', hidePhone: true, cell: (d) => <span className="nowrap">{d.api || <span className="sub">none</span>}</span> },
     { id: 'principal', head: 'Principal', hidePhone: true, cell: (d) => <div className="cut" style={{ maxWidth: 160 }} title={d.principal}>{short(d.principal)}</div> },
     { id: 'client', head: 'Client', hidePhone: true, cell: (d) => <span className="mono nowrap">{d.client}</span> },
