@@ -21,17 +21,17 @@ var (
 )
 
 func (j *judge) shell(s []byte) {
-	if n := bytes.Index(s, []byte("ifs")); n > 0 && (s[n-1] == '$' && (next(s, n+3) != ' ' || n > 1 && !isSpace(s[n-2])) || s[n-1] == '{' && n > 1 && s[n-2] == '$') {
+	if n := dollar(j.kinds, s, "ifs"); n > 0 && (s[n-1] == '$' && (next(s, n+3) != ' ' || n > 1 && !isSpace(s[n-2])) || s[n-1] == '{' && n > 1 && s[n-2] == '$') {
 		j.add(clCmd, "cmdi.ifs", 5)
 	}
-	if bytes.Contains(s, []byte("/dev/tcp/")) || bytes.Contains(s, []byte("2>&1")) && j.kinds&(bPipe|bSemi) != 0 {
+	if bytes.Contains(s, []byte("/dev/tcp/")) || j.kinds&(bPipe|bSemi) != 0 && bytes.Contains(s, []byte("2>&1")) {
 		j.add(clCmd, "cmdi.redirect", 5)
 	}
-	if bytes.Contains(s, []byte("$shell -c")) || bytes.Contains(s, []byte("${shell} -c")) {
+	if dollar(j.kinds, s, "$shell -c") >= 0 || dollar(j.kinds, s, "${shell} -c") >= 0 {
 		j.add(clCmd, "cmdi.variable", 5)
 	}
 	for _, v := range [...]string{"%comspec%", "%systemroot%", "%programfiles"} {
-		if bytes.Contains(s, []byte(v)) {
+		if j.kinds&bPct != 0 && bytes.Contains(s, []byte(v)) {
 			j.add(clCmd, "cmdi.variable", 4)
 		}
 	}
@@ -279,6 +279,14 @@ func (j *judge) command(s []byte, k int, sep byte) {
 	default:
 		j.chained(s, &w, sep, args, argued, spaced, end)
 	}
+}
+
+// dollar is bytes.Index for what needs a dollar sign.
+func dollar(kinds uint32, s []byte, w string) int {
+	if kinds&bDollar == 0 {
+		return -1
+	}
+	return bytes.Index(s, []byte(w))
 }
 
 func line(sep byte) bool { return sep == '\n' || sep == '\r' }
