@@ -53,6 +53,7 @@ type Exchange struct {
 	// the operations that the same request asks for besides.
 	Verb string   `cbor:"41,keyasint,omitempty"`
 	Also []string `cbor:"42,keyasint,omitempty"`
+	Call string   `cbor:"43,keyasint,omitempty"` // the first element of a SOAP envelope's body, as sent
 
 	// Filled by observe.
 	Redacted bool        `cbor:"28,keyasint"`

@@ -337,6 +337,7 @@ func (w *writer) exchange(x *Exchange) {
 	w.shape(30, x.Shape)
 	w.string(41, x.Verb)
 	w.strings(42, x.Also)
+	w.string(43, x.Call)
 	w.close(at)
 }
 
@@ -803,6 +804,8 @@ func (r *reader) exchangeField(x *Exchange, key uint64) {
 		x.Verb = r.string()
 	case 42:
 		x.Also = r.strings()
+	case 43:
+		x.Call = r.string()
 	default:
 		r.skip(0)
 	}

@@ -140,3 +140,70 @@ func BenchmarkGraphQLNew(b *testing.B) {
 		}
 	}
 }
+
+// ordersProgram guards the operations of orders.yaml.
+func ordersProgram(t testing.TB, p policy.API) *guard.Program {
+	t.Helper()
+	text, err := os.ReadFile("testdata/orders.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: "orders.yaml", Data: text}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Mode = sallyport.Enforce
+	program, err := guard.Compile(guard.Config{Inspect: engine, APIs: []guard.API{{API: sallyport.API{Name: "orders"}, Spec: set, Policy: p}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// xmlOrder is an order of about 1 KiB.
+var xmlOrder = []byte(`<?xml version="1.0" encoding="UTF-8"?>
+<order xmlns="urn:shop" id="7"><customer>Ada &amp; Sons</customer><express>true</express><total>9.50</total>
+<remark>` + strings.Repeat("Leave it with the neighbour, please; she is at home. ", 14) + `</remark>
+<lines><line sku="ABCD1"><quantity>2</quantity></line><line sku="ABCD2"><quantity>12</quantity></line></lines><tag>gift</tag><tag>fragile</tag></order>`)
+
+func TestSOAPActionRecorded(t *testing.T) {
+	x := post(t, ordersProgram(t, policy.API{}), "/orders", "text/xml",
+		[]byte(`<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><m:GetPrice xmlns:m="urn:m"/></s:Body></s:Envelope>`))
+	if x.Call != "GetPrice" || x.Decision.Refused() {
+		t.Errorf("got action %q, %v; want GetPrice, allowed", x.Call, x.Decision.Reasons)
+	}
+}
+
+func FuzzXMLBody(f *testing.F) {
+	f.Add(xmlOrder)
+	for _, s := range []string{`<order xmlns="urn:shop" id="7"><customer>a</customer><tag>gift</tag><customer/><tag/></order>`, `<order><lines>x<line/>y</lines></order>`,
+		`<order id="1" x="2">t<remark xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/></order>`} {
+		f.Add([]byte(s))
+	}
+	p := ordersProgram(f, policy.API{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if x := post(t, p, "/orders", "application/xml", body); x.Decision.Refused() && len(x.Decision.Reasons) == 0 {
+			t.Fatalf("%q is refused without a reason", body)
+		}
+	})
+}
+
+func BenchmarkXML(b *testing.B) {
+	p := ordersProgram(b, policy.API{})
+	b.SetBytes(int64(len(xmlOrder)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if x := post(b, p, "/orders", "application/xml", xmlOrder); x.Decision.Refused() {
+			b.Fatal(x.Decision.Reasons)
+		}
+	}
+}
+
+// Many elements of many names, which must cost no more than there are of them.
+func BenchmarkXMLHostile(b *testing.B) {
+	p := ordersProgram(b, policy.API{})
+	body := []byte(`<order xmlns="urn:shop" id="7">` + strings.Repeat("<tag>gift</tag><customer>a</customer>", 9900) + "</order>")
+	for b.Loop() {
+		post(b, p, "/orders", "application/xml", body)
+	}
+}

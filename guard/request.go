@@ -446,10 +446,12 @@ func (s *Session) blinds(rule string) bool {
 	switch rule {
 	case "parameter.count", "multipart.syntax", "multipart.boundary":
 		return true
+	case "xml.root", "xml.item", "xml.space", "xml.duplicate":
+		return false
 	case "body.charset":
 		return !likeASCII(s.contentType)
 	}
-	return false
+	return strings.HasPrefix(rule, "xml.")
 }
 
 // likeASCII reports whether the character set of a media type writes ASCII as

@@ -265,7 +265,7 @@ func (s *Session) End(o Outcome, now time.Time) *sallyport.Exchange {
 		Method: s.r.Method, Host: s.r.Host, Path: s.r.Path, Query: s.r.RawQuery, Proto: s.r.Proto, TLS: s.r.TLS,
 		Client: s.r.Client, Principal: s.Principal(), Status: o.Status, Origin: o.Origin, Instance: o.Instance, Retries: o.Retries,
 		RequestBytes: o.RequestBytes, ResponseBytes: o.ResponseBytes, RequestBody: o.RequestBody, ResponseBody: o.ResponseBody,
-		NewStatus: s.check.NewStatus,
+		NewStatus: s.check.NewStatus, Call: s.check.Action,
 	}
 	if s.api != nil {
 		x.API, x.Template, x.Declared = s.api.api.Name, s.op.op.Template, s.op.op.Declared

@@ -206,6 +206,7 @@ func (r *Redactor) Redact(x *sallyport.Exchange) {
 	x.Method = text(x.Method, 20)
 	x.Proto = text(x.Proto, 20)
 	x.Template = clean(x.Template, keepPath)
+	x.Call = text(x.Call, 64)
 	x.Principal.Subject = clean(x.Principal.Subject, keepValue)
 	x.Principal.Issuer = clean(x.Principal.Issuer, keepValue)
 	x.Principal.Client = clean(x.Principal.Client, keepValue)

@@ -30,6 +30,7 @@ type media struct {
 	joined   []string // form fields whose arrays are joined by commas
 	explicit bool     // OpenAPI 2.0: arrays are joined unless listed in repeat
 
+	xml    *xmlShape // how XML stands for the schema
 	props  map[string]schema.Shape
 	names  map[string]string // of props, to themselves
 	items  map[string]schema.Shape
@@ -162,7 +163,7 @@ func (o *Operation) limits() jsondoc.Limits {
 }
 
 func (c *Check) body(m *media, lim jsondoc.Limits, kind BodyKind, contentType string, body []byte) {
-	if kind == JSON || kind == Form || kind == Text {
+	if kind == JSON || kind == Form || kind == Text || kind == XML {
 		if !readable(contentType) {
 			c.problem(sallyport.InBody, "", "body.charset", "character set is not UTF-8")
 			c.NotChecked = append(c.NotChecked, "body: character set")
@@ -185,6 +186,8 @@ func (c *Check) body(m *media, lim jsondoc.Limits, kind BodyKind, contentType st
 		if m != nil && m.schema != nil {
 			c.formObject(m.schema, m.props, m.others, m.items, m, first, sallyport.InBody)
 		}
+	case XML:
+		c.xmlBody(m, body)
 	case Multipart:
 		c.multipart(m, contentType, body)
 	default:
@@ -251,9 +254,14 @@ func (c *Check) jsonBody(m *media, lim jsondoc.Limits, body []byte) {
 	if m == nil || m.schema == nil {
 		return
 	}
+	c.evaluate(m.schema)
+}
+
+// evaluate checks the document that was read against its schema.
+func (c *Check) evaluate(s *schema.Schema) {
 	c.eval.Problems, c.eval.Undocumented = c.eval.Problems[:0], c.eval.Undocumented[:0]
 	c.eval.Max, c.eval.Names, c.eval.Direction = maxKept, true, c.direction
-	if !m.schema.Evaluate(&c.Doc, 0, &c.eval) {
+	if !s.Evaluate(&c.Doc, 0, &c.eval) {
 		for _, x := range c.eval.Problems {
 			c.problem(sallyport.InBody, x.Pointer, x.Rule, x.Detail)
 		}

@@ -745,6 +745,9 @@ func (b *docBuilder) mediaTypes(c *source.Value, d *document) (out []*media) {
 		if s := x.Get("schema"); s != nil {
 			t.schema = b.schema(s, xd)
 			b.after = append(b.after, t.shape)
+			if t.kind == XML {
+				t.xml = b.xmlShape(s, xd, map[*source.Value]*xmlShape{})
+			}
 		}
 		if e := x.Get("encoding"); e.Is(source.Object) {
 			for _, f := range e.Members {
@@ -852,7 +855,9 @@ func kindOf(contentType string) BodyKind {
 		return Form
 	case fold("multipart/form-data"):
 		return Multipart
-	case prefix("text/"), fold("application/xml"), suffix("+xml"), fold("application/graphql"), fold("application/javascript"), fold("application/yaml"),
+	case xmlType(name):
+		return XML
+	case prefix("text/"), fold("application/graphql"), fold("application/javascript"), fold("application/yaml"),
 		fold("application/x-ndjson"), fold("application/jsonl"), fold("application/json-seq"), suffix("+yaml"):
 		return Text
 	}

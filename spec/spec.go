@@ -16,6 +16,7 @@ import (
 	"sallyport.dev/spec/graphql"
 	"sallyport.dev/spec/jsondoc"
 	"sallyport.dev/spec/schema"
+	"sallyport.dev/spec/xmldoc"
 )
 
 // A Source is one description, or a folder of them.
@@ -113,6 +114,7 @@ const (
 	Text                       // whole, as text
 	Binary                     // may be streamed; only its size is known
 	Undeclared                 // the operation has no such media type
+	XML                        // whole, parsed and validated
 )
 
 // A Param is one parameter as sent. Raw and Value may alias the Check's memory
@@ -142,6 +144,7 @@ type Check struct {
 	Params       []Param
 	Doc          jsondoc.Doc // the JSON body last checked
 	HasDoc       bool
+	Action       string            // the first element of a SOAP envelope's body
 	Undocumented []sallyport.Place // query parameters and body properties that no schema names
 	NewStatus    bool              // the answer's status is not declared
 	NotChecked   []string          // what was not looked at, for people
@@ -155,6 +158,9 @@ type Check struct {
 	eval      schema.Evaluation
 	direction schema.Direction
 	scratch   []byte
+	xml       xmldoc.Doc
+	xmlText   []byte  // that Doc is over, when the body was XML
+	xmlSeen   []uint8 // beside xml.Elements: 1 = in a list already, 2 = one of its name came before
 	crowded   bool
 }
 
@@ -167,6 +173,11 @@ func (c *Check) Reset() {
 	clear(c.NotChecked)
 	c.Problems, c.Params, c.Undocumented, c.NotChecked = c.Problems[:0], c.Params[:0], c.Undocumented[:0], c.NotChecked[:0]
 	c.links, c.arena = c.links[:0], c.arena[:0]
+	c.Action = ""
+	c.xml.Reset()
+	if cap(c.xmlText) > maxKeptArena {
+		c.xmlText = nil
+	}
 	c.HasDoc, c.NewStatus, c.crowded, c.direction = false, false, false, schema.Neither
 	c.Doc.Reset()
 	c.tape.Src = nil
