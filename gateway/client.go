@@ -72,7 +72,8 @@ var ownedRequest = map[string]bool{
 	"Expect": true, "Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Proto": true, "X-Forwarded-Host": true,
 	"X-Forwarded-Port": true, "X-Forwarded-Server": true, "X-Forwarded-Scheme": true, "X-Forwarded-Ssl": true,
 	"X-Forwarded-Prefix": true, "X-Forwarded-Proto-Version": true, "X-Request-Id": true, "Content-Length": true, "Host": true,
-	"Alt-Used": true,
+	"X-Forwarded-Path": true, "Alt-Used": true,
+	"Proxy": true, // CGI makes HTTP_PROXY of it (CVE-2016-5385)
 }
 
 // tells are answer headers that describe the upstream's make.

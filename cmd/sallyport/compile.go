@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport.dev"
 	"sallyport.dev/gateway"
@@ -228,6 +229,11 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 		}
 		n += len(a.NamedOperations())
 		fmt.Fprintf(s.out, "  %-24s %4d operations declared, mode %s\n", a.Name, n, orObserve(a.Policy))
+		for _, x := range a.Policy.Exceptions {
+			if x.Expires.Before(time.Now()) {
+				fmt.Fprintf(s.out, "    note: exception %s ended on %s and spares nothing any more\n", x.ID, x.Expires.Format(time.DateOnly))
+			}
+		}
 		if a.Spec != nil {
 			for _, note := range a.Spec.Notes() {
 				fmt.Fprintf(s.out, "    note: %s\n", note)

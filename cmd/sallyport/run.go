@@ -21,6 +21,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/console"
+	"sallyport.dev/console/account"
 	"sallyport.dev/discovery"
 	"sallyport.dev/gateway"
 	"sallyport.dev/guard"
@@ -106,6 +107,13 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.keys = &providers{log: e.log}
 	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine}
+	// Watched before it is read, so that no change falls between.
+	files, err := newFileWatch()
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	files.follow(e.cfg.sources())
 	// Everything wrong with the configuration is said before a file is touched.
 	first, err := compile(ctx, e.cfg, e.lasting)
 	if err != nil {
@@ -180,7 +188,7 @@ func (e *engine) run(ctx context.Context) error {
 		return err
 	}
 	e.announce(ctx, listeners, consoleURL)
-	start(&front, doors, "watch for changes", e.watch)
+	start(&front, doors, "watch for changes", func(ctx context.Context) error { return e.watch(ctx, files) })
 
 	select {
 	case <-ctx.Done():
@@ -430,7 +438,7 @@ func (e *engine) serveConsole(ctx context.Context, wg *sync.WaitGroup, failures 
 	pages := e.console.Handler()
 	mux := http.NewServeMux()
 	mux.Handle("/", pages)
-	mux.Handle("/api/v1/", gateway.Guarded(pages, func() *guard.Program { return desk.program }, "console", e.recorder))
+	mux.Handle("/api/v1/", gateway.Guarded(pages, func() *guard.Program { return desk.program }, "console", deskRecorder{e.recorder}))
 	handler := e.metrics(mux)
 	ln, err := net.Listen("tcp", e.cfg.Listen.Console)
 	if err != nil {
@@ -469,6 +477,22 @@ func (e *engine) serveConsole(ctx context.Context, wg *sync.WaitGroup, failures 
 	return scheme + "://" + net.JoinHostPort(host, port), nil
 }
 
+// A deskRecorder names who asks our own API: its sessions are the console's own
+// affair, which the guard in front of it does not know.
+type deskRecorder struct{ *observe.Recorder }
+
+// Record marks what a session has been presented for and hands it on.
+func (r deskRecorder) Record(x *sallyport.Exchange) {
+	if x.Principal.Anonymous() && x.Status < http.StatusBadRequest {
+		for _, f := range x.RequestHeader {
+			if f.Name == "Cookie" && strings.Contains(f.Value, strings.TrimPrefix(account.Cookie, "__Host-")+"=") {
+				x.Principal = sallyport.Principal{Kind: "session", Subject: "console"}
+			}
+		}
+	}
+	r.Recorder.Record(x)
+}
+
 // settle gives the consumers a moment to take what the doors recorded last.
 func (e *engine) settle(ctx context.Context) {
 	if e.inventory == nil {
@@ -494,17 +518,11 @@ func (e *engine) settle(ctx context.Context) {
 
 // watch takes changes over when the file, or a specification, is saved, and on
 // SIGHUP.
-func (e *engine) watch(ctx context.Context) error {
+func (e *engine) watch(ctx context.Context, files *fileWatch) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	files, err := newFileWatch()
-	if err != nil {
-		return err
-	}
-	defer files.Close()
 	for {
-		files.follow(e.watched())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -513,14 +531,17 @@ func (e *engine) watch(ctx context.Context) error {
 		case name := <-files.changed:
 			e.reload(ctx, filepath.Base(name)+" was saved")
 		}
+		e.mu.Lock()
+		sources := e.current.sources()
+		e.mu.Unlock()
+		files.follow(sources)
 	}
 }
 
-func (e *engine) watched() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	files := []string{e.cfg.file}
-	for _, a := range e.current.APIs {
+// sources lists the files that the configuration is made of.
+func (c *config) sources() []string {
+	files := []string{c.file}
+	for _, a := range c.APIs {
 		files = append(files, a.Spec...)
 	}
 	return files
