@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strconv"
@@ -87,9 +88,17 @@ func TestSilentErrors(t *testing.T) {
 		}
 		io.WriteString(w, a.body)
 	})
-	for _, front := range []gateway.Front{gateway.Strict, gateway.Reference} {
-		kept := &sealer{}
-		d := open(t, gateway.Options{APIs: to(up.URL), Front: front, Sealer: kept})
+	h2c := httptest.NewUnstartedServer(up.Config.Handler)
+	h2c.Config.Protocols = new(http.Protocols)
+	h2c.Config.Protocols.SetUnencryptedHTTP2(true)
+	h2c.Start()
+	t.Cleanup(h2c.Close)
+	for _, by := range []struct {
+		front gateway.Front
+		apis  []gateway.API
+	}{{gateway.Strict, to(up.URL)}, {gateway.Reference, to(up.URL)}, {gateway.Strict, []gateway.API{{Name: "shop", Upstreams: []gateway.Upstream{{URL: h2c.URL, Protocol: "h2"}}}}}} {
+		kept, front := &sealer{}, by.front
+		d := open(t, gateway.Options{APIs: by.apis, Front: front, Sealer: kept})
 		h3 := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: d.roots}, DisableCompression: true}
 		t.Cleanup(func() { h3.Close() })
 		clients := map[string]*http.Client{"h1": d.client(false), "h2": d.client(true), "h3": {Transport: h3, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}

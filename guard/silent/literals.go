@@ -191,6 +191,8 @@ func own() (all []literal) {
 		"NumberFormatException", "HttpMessageNotReadableException", "MethodArgumentTypeMismatchException", "DataIntegrityViolationException", "LazyInitializationException")))
 	add(words(RuleException, "java", "com.fasterxml.jackson.", "org.springframework.", "org.hibernate.", "org.apache.catalina.", "JSON parse error: Cannot deserialize"))
 
+	add(words(RuleException, "java", "because \"<", "No enum constant ", "Cannot invoke \""))
+
 	add(shaped(RuleStack, "dotnet", digitFollows, ".cs:line ", ".vb:line ", ".fs:line "))
 	add(words(RuleStack, "dotnet", "--- End of stack trace from previous location", "--- End of inner exception stack trace", "Server stack trace:"))
 	add(exactly(words(RuleException, "dotnet", "Object reference not set to an instance of an object")))
@@ -201,15 +203,17 @@ func own() (all []literal) {
 	add(shaped(RuleStack, "python", pythonFile, "File \""))
 	add(shaped(RuleStack, "python", sourceFile, ".py:"))
 	add(exactly(words(RuleException, "python", "ModuleNotFoundError:", "ImportError:", "AttributeError: '", "KeyError: '", "ValueError: ", "UnicodeDecodeError:", "RecursionError:",
-		"sqlalchemy.exc.", "django.db.utils.", "psycopg2.", "psycopg.errors.", "pymysql.err.", "asyncpg.exceptions.")))
-	add(words(RuleBanner, "python", "Werkzeug Debugger", "<title>DisallowedHost at", "<code>DEBUG = True</code>", "Django Version:", "Using the URLconf defined in", "The debugger caught an exception in your WSGI application"))
+		"sqlalchemy.exc.", "django.db.", "django.core.", "rest_framework.", "'NoneType' object", "invalid literal for int() with base", "unsupported operand type(s) for", "list index out of range",
+		"object is not subscriptable", "object is not iterable", "object is not callable", "object has no attribute '", "required positional argument", "referenced before assignment", "could not convert string to float",
+		"psycopg2.", "psycopg.errors.", "pymysql.err.", "asyncpg.exceptions.")))
+	add(words(RuleBanner, "python", "Werkzeug Debugger", "DisallowedHost", "content=\"NONE,NOARCHIVE\"", "<code>DEBUG = True</code>", "Django Version:", "Using the URLconf defined in", "The debugger caught an exception in your WSGI application"))
 
 	add(shaped(RuleStack, "php", digitFollows, ".php:", ".php("))
 	add(shaped(RuleStack, "php", lineFollows, " on line "))
 	add(words(RuleStack, "php", "Stack trace:\n#0", "#0 {main}", "#1 {main}"))
 	add(words(RuleException, "php", "PHP Fatal error:", "PHP Warning:", "PHP Notice:", "PHP Parse error:", "PHP Deprecated:", "<b>Fatal error</b>:", "<b>Warning</b>:", "<b>Notice</b>:",
 		"<b>Parse error</b>:", "<b>Deprecated</b>:", "Fatal error: Uncaught", "Call to undefined function", "Call to undefined method", "Call to a member function",
-		"Undefined index:", "Undefined array key", "Undefined variable", "Undefined offset:", "Undefined property:", "failed to open stream:", "Illuminate\\", "Symfony\\Component\\"))
+		"Undefined index:", "Undefined array key", "Undefined variable", "Undefined offset:", "Undefined property:", "failed to open stream:", "Allowed memory size of ", "Maximum execution time of ", "Illuminate\\", "Symfony\\Component\\"))
 	add(words(RuleBanner, "php", "Whoops, looks like something went wrong", "<title>phpinfo()", "Symfony Exception", "window.ignite(", "\"exception\":\"Symfony", "laravel.log"))
 
 	add(shaped(RuleStack, "ruby", digitFollows, ".rb:", ".erb:"))
@@ -219,20 +223,21 @@ func own() (all []literal) {
 	add(shaped(RuleStack, "go", digitFollows, ".go:"))
 	add(shaped(RuleStack, "go", digitFollows, "goroutine "))
 	add(words(RuleStack, "go", "panic: runtime error", "http: panic serving", "[signal SIGSEGV", "runtime error: invalid memory address", "runtime error: index out of range",
-		"runtime error: slice bounds out of range", "interface conversion: interface"))
+		"runtime error: slice bounds out of range", "runtime error: integer divide", "assignment to entry in nil map", "all goroutines are asleep", "interface conversion: interface"))
 	add(words(RuleException, "go", "into Go struct field ", "into Go value of type ", "strconv.ParseInt: parsing", "strconv.Atoi: parsing", "reflect: call of", "x509: certificate "))
 
 	add(shaped(RuleStack, "node", digitFollows, ".js:", ".mjs:", ".cjs:", ".jsx:", ".tsx:", ".vue:"))
 	add(shaped(RuleStack, "node", sourceFile, ".ts:"))
 	add(words(RuleStack, "node", "(node:internal/", "at node:internal/", "at async Promise.all", "at Object.<anonymous>", "at new Promise (<anonymous>)", "at processTicksAndRejections", "at eval (eval at "))
 	add(exactly(words(RuleException, "node", "ReferenceError: ", "UnhandledPromiseRejection", "ERR_HTTP_HEADERS_SENT", "ERR_MODULE_NOT_FOUND", "SequelizeDatabaseError", "SequelizeUniqueConstraintError",
-		"PrismaClientKnownRequestError", "Invalid `prisma.", "ENOENT: no such file")))
+		"PrismaClient", "\"clientVersion\":", "Invalid `prisma.", "ENOENT: no such file")))
 	add(words(RuleException, "node", "Cannot read properties of undefined (reading", "Cannot read properties of null (reading", "Cannot read property '", "is not a function\n    at "))
 
 	add(words(RuleStack, "rust", "stack backtrace:", "RUST_BACKTRACE", "thread 'main' panicked", "called `Option::unwrap()`", "called `Result::unwrap()`"))
 	add(shaped(RuleStack, "rust", sourceFile, ".rs:"))
 	add(shaped(RuleStack, "rust", panicked, "panicked at "))
 	add(shaped(RuleStack, "elixir", digitFollows, ".exs:", ".erl:"))
+	add(shaped(RuleException, "elixir", upperFollows, "** ("))
 	add(words(RuleException, "elixir", "(FunctionClauseError)", "** (RuntimeError)", "Phoenix.Router.NoRouteError", "(Ecto."))
 	add(shaped(RuleStack, "c", digitFollows, ".cpp:", ".hpp:", ".swift:"))
 	add(shaped(RuleStack, "perl", lineFollows, " line "))
@@ -265,13 +270,13 @@ func databases() (all []literal) {
 	add(words(RuleSQL, "mssql", "Incorrect syntax near", "Unclosed quotation mark", "Invalid object name '", "Invalid column name '", "Cannot insert duplicate key row in object", "Violation of PRIMARY KEY constraint", "Violation of UNIQUE KEY constraint",
 		"Login failed for user '", "The INSERT statement conflicted with", "String or binary data would be truncated", "[Microsoft][ODBC", "Microsoft OLE DB Provider", "ADODB.", "Conversion failed when converting"))
 	add(words(RuleSQL, "oracle", "quoted string not properly terminated", "OracleException", "oracle.jdbc"))
-	add(exactly(words(RuleSQL, "mongodb", "MongoError", "MongoServerError", "MongoNetworkError", "E11000 duplicate key", "MongooseError", "CastError: Cast to ", "BSONError", "errmsg\" : ")))
+	add(exactly(words(RuleSQL, "mongodb", "MongoError", "MongoServerError", "MongoNetworkError", "E11000 duplicate key", "MongooseError", "CastError: Cast to ", "Cast to ObjectId failed", "BSONError", "errmsg\" : ")))
 	add(exactly(words(RuleSQL, "redis", "WRONGTYPE Operation against", "NOAUTH Authentication required", "MISCONF Redis is", "ReplyError: ")))
 	add(words(RuleSQL, "search", "search_phase_execution_exception", "parsing_exception\",\"reason", "index_not_found_exception", "\"root_cause\":["))
 	add(words(RuleSQL, "clickhouse", "DB::Exception"))
 	add(words(RuleSQL, "go", "sql: no rows in result set", "sql: Scan error on column", "sql: database is closed", "gorm.io/"))
 	add(words(RuleSQL, "cassandra", "com.datastax.", "InvalidRequest: Error from server"))
-	add(words(RuleSQL, "odbc", "[ODBC ", "ODBC Driver", "JDBC Driver", "jdbc:", "mongodb://", "mongodb+srv://", "postgres://", "postgresql://", "mysql://", "redis://", "amqp://", "sqlserver://"))
+	add(words(RuleSQL, "odbc", "[ODBC ", "[HY000]", "[08S01]", "[42S02]", "could not connect to server", "Is the server running on host", "Can't connect to ", "ODBC Driver", "JDBC Driver", "jdbc:", "mongodb://", "mongodb+srv://", "postgres://", "postgresql://", "mysql://", "redis://", "amqp://", "sqlserver://"))
 	add(exactly(shaped(RuleSQL, "statement", statement, "SELECT ", "select ")))
 	add(exactly(shaped(RuleSQL, "statement", insertion, "INSERT INTO ", "insert into ")))
 	add(exactly(shaped(RuleSQL, "statement", updating, "UPDATE ", "DELETE FROM ", "update ", "delete from ")))
@@ -295,6 +300,9 @@ func places() (all []literal) {
 	add(words(RuleHost, "internal", "getaddrinfo ENOTFOUND", "getaddrinfo EAI_AGAIN", "no such host", "Name or service not known", "could not translate host name", "UnknownHostException", "java.net.ConnectException"))
 	add(words(RuleAddress, "connection", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "dial tcp ", "dial unix ", "connect: connection refused", "read: connection reset by peer", "upstream connect error or disconnect/reset", "Connection refused (os error", "Max retries exceeded with url"))
 	add(shaped(RuleAddress, "ipv6", nil, "[::1]"))
+	add(shaped(RuleHost, "internal", bareHost, "http://", "https://", "grpc://", "tcp://", "amqp://"))
+	add(shaped(RuleHost, "cloud", account, "arn:aws:", "arn:aws-cn:", "arn:aws-us-gov:"))
+	add(words(RuleHost, "cluster", "not found in namespace \"", "serviceaccount:", "/var/run/secrets/"))
 	return all
 }
 
@@ -310,7 +318,7 @@ func servers() (all []literal) {
 	add(words(RuleBanner, "node", "<pre>Cannot GET ", "<pre>Cannot POST ", "<pre>Cannot PUT ", "<pre>Cannot DELETE ", "<pre>Cannot PATCH "))
 	add(words(RuleBanner, "play", "<title>Action Not Found</title>", "play.api.", "akka.http."))
 	add(shaped(RuleVersion, "server", versionFollows, "Apache/", "nginx/", "openresty/", "PHP/", "Werkzeug/", "gunicorn/", "uvicorn/", "hypercorn/", "Microsoft-IIS/", "Microsoft-HTTPAPI/", "Tomcat/", "Jetty(", "Jetty/", "OpenSSL/", "Python/", "CPython/", "Express/", "Kestrel/", "WEBrick/",
-		"Phusion Passenger/", "Passenger ", "lighttpd/", "LiteSpeed/", "Node.js v", "node/v", "Django/", "Flask/", "Laravel v", "Laravel Framework ", "Spring Boot ", "Rails ", "Ruby/", "ruby ", "Perl/", "mod_perl/", "Undertow/", "WildFly/", "JBoss-", "Caddy/",
+		"Phusion Passenger/", "lighttpd/", "LiteSpeed/", "Node.js v", "node/v", "Django/", "Flask/", "Laravel v", "Laravel Framework ", "Ruby/", "Perl/", "mod_perl/", "Undertow/", "WildFly/", "JBoss-", "Caddy/",
 		"Varnish/", "envoy/", "Zend Engine v", "ASP.NET Version:", ".NET Framework Version:", "Tornado/", "TornadoServer/", "aiohttp/", "go1.", "Java/", "JRE/", "Hibernate/", "MariaDB-", "MySQL server version", "Ubuntu/", "Debian/", "CentOS/"))
 	add(shaped(RuleVersion, "system", versionNear, "-pc-linux-gnu", "x86_64-linux", "(Ubuntu)", "(Debian)", "(CentOS)", "(Win64)", "(Win32)", "(Unix)", "(Red Hat"))
 	return all

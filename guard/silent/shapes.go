@@ -9,6 +9,45 @@ import (
 
 func digitFollows(b []byte, from, to int, _ *Known) bool { return to < len(b) && isDigit(b[to]) }
 
+func upperFollows(b []byte, from, to int, _ *Known) bool { return to < len(b) && isUpper(b[to]) }
+
+// bareHost: a URL whose host has no dot is one that only an inner network knows.
+func bareHost(b []byte, from, to int, k *Known) bool {
+	end := to
+	for end < len(b) && (isWord(b[end]) || b[end] == '-') {
+		end++
+	}
+	host := string(bytes.ToLower(b[to:end]))
+	if len(host) < 2 || end < len(b) && (b[end] == '.' || b[end] == '@' || b[end] == '%' || b[end] == '*') || numeric(b[to:end]) {
+		return false
+	}
+	if end < len(b) && b[end] == ':' && !digitFollows(b, end, end+1, nil) {
+		return false // a placeholder for a port, or credentials
+	}
+	switch host {
+	case "localhost", "host", "hostname", "example", "domain", "server", "www", "your", "url", "some", "my", "test", "invalid":
+		return false
+	}
+	return !k.asked(b[from:end])
+}
+
+// account: the name of a resource in a cloud with the number of an account.
+func account(b []byte, from, to int, k *Known) bool {
+	end := to
+	for end < len(b) && end-to < 200 && (wordOrDot(b[end]) || b[end] == ':' || b[end] == '/') {
+		end++
+	}
+	digits := 0
+	for _, c := range b[to:end] {
+		if !isDigit(c) {
+			digits = 0
+		} else if digits++; digits == 12 {
+			return !k.asked(b[from:end])
+		}
+	}
+	return false
+}
+
 // versionFollows: a product's name and its version, such as nginx/1.18.0.
 func versionFollows(b []byte, from, to int, _ *Known) bool {
 	return (from == 0 || !isWord(b[from-1]) && b[from-1] != '/' && b[from-1] != '-') && digitFollows(b, from, to, nil)
@@ -121,6 +160,8 @@ func qualified(b []byte, from, to int, _ *Known) bool {
 		return isUpper(name[0]) || name[0] == '\\'
 	case dots >= 2 && slashes == 0:
 		return start == 0 || b[start-1] != '/' && b[start-1] != '@' // not a URL or an address
+	case dots == 1 && to < len(b) && (b[to] == '$' || b[to] == ':' || b[to] == '('):
+		return string(b[to-9:to]) == "Exception" || string(name[:7]) == "System."
 	case dots == 1:
 		root, _, _ := bytes.Cut(name, []byte("."))
 		return string(root) == "System" || string(root) == "java" || string(root) == "builtins"
@@ -196,12 +237,16 @@ func updating(b []byte, from, to int, _ *Known) bool {
 	if from > 0 && isWord(b[from-1]) {
 		return false
 	}
-	rest := bytes.ToUpper(b[to:min(len(b), to+300)])
-	if fold[b[from]] == 'd' {
-		return bytes.Contains(rest, []byte(" WHERE ")) || b[from] == 'D'
+	rest := b[to:min(len(b), to+300)]
+	name := 0
+	for name < len(rest) && (wordOrDot(rest[name]) || bytes.IndexByte([]byte("\"`[]\\"), rest[name]) >= 0) {
+		name++
 	}
-	i := bytes.Index(rest, []byte(" SET "))
-	return i > 0 && i < 80 && bytes.IndexByte(rest[i:], '=') > 0
+	tail := bytes.ToUpper(rest[name:])
+	if fold[b[from]] == 'd' {
+		return name > 0 && (bytes.HasPrefix(tail, []byte(" WHERE ")) || b[from] == 'D')
+	}
+	return name > 0 && bytes.HasPrefix(tail, []byte(" SET ")) && bytes.IndexByte(tail, '=') > 0
 }
 
 func connection(b []byte, from, to int, _ *Known) bool {
@@ -356,6 +401,9 @@ func privateAddress(b []byte, i int, k *Known) bool {
 	a, err := netip.ParseAddr(string(b[i:end]))
 	if err != nil || !(a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast()) {
 		return false
+	}
+	if a.IsLoopback() && !(end+1 < len(b) && b[end] == ':' && isDigit(b[end+1])) {
+		return false // everybody has it; a port at it is a neighbour of the service
 	}
 	return !(k != nil && (a == k.Client.Unmap() || k.asked(b[i:end])))
 }

@@ -163,6 +163,64 @@ func TestRuntimeTraces(t *testing.T) {
 	}
 }
 
+// Pages that real frameworks showed.
+func TestFrameworkPages(t *testing.T) {
+	files, err := filepath.Glob("testdata/pages/*.txt")
+	if err != nil || len(files) < 7 {
+		t.Fatalf("pages: %v %v", files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := look(string(b), false); len(got) == 0 {
+			t.Errorf("%s: nothing found", f)
+		}
+	}
+}
+
+// One line of an error is enough, whatever it stands in.
+func TestSingleLines(t *testing.T) {
+	b, err := os.ReadFile("testdata/leaks.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSpace(line)
+		for name, wrap := range wrappings {
+			if strings.HasPrefix(line, "{") && name != "plain" {
+				continue
+			}
+			if len(look(wrap(line), false)) == 0 {
+				t.Errorf("%s: nothing found in %q", name, line)
+			}
+		}
+	}
+}
+
+// What APIs say to their callers about a request passes, whoever wrote it.
+func TestValidationMessagesPass(t *testing.T) {
+	files, err := filepath.Glob("testdata/validation/*")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("messages: %v %v", files, err)
+	}
+	total := 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			total++
+			if got := look(line, false); len(got) > 0 {
+				t.Errorf("%s: found %v in %q", f, got, line)
+			}
+		}
+	}
+	t.Logf("%d messages passed", total)
+}
+
 func TestKnownIsNoNews(t *testing.T) {
 	k := &silent.Known{Path: "/var/log/42", Query: "ip=10.1.2.3", Body: []byte(`{"host":"a.prod.internal"}`), Client: netip.MustParseAddr("192.168.1.7")}
 	for text, news := range map[string]bool{
