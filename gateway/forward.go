@@ -457,7 +457,7 @@ func (p *passage) reply() outcome {
 		ended = ended || a.std != nil && a.length == 0 // and no more flushes: gRPC knows its failures by a head that ends the stream
 		if !ended && step.Body == guard.BodyWhole {
 			var err error
-			if ended, err = p.fill(&p.answer, a, step.BodyLimit, a.length); err != nil {
+			if ended, err = p.fill(&p.answer, p.inTime(a), step.BodyLimit, a.length); err != nil {
 				return p.unreadable(err)
 			}
 			a.whole = p.answer.b

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"sallyport.dev/guard"
@@ -58,4 +60,26 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// inTime is a's body, of which an error is not waited for longer than for a
+// head: held back, it could otherwise keep its client for as long as it drips.
+func (p *passage) inTime(a *ask) io.Reader {
+	if a.status < 400 {
+		return a
+	}
+	return &timely{a, p.g.o.Now, p.g.o.Now().Add(p.g.o.Bounds.AnswerTime)}
+}
+
+type timely struct {
+	io.Reader
+	now func() time.Time
+	by  time.Time
+}
+
+func (t *timely) Read(b []byte) (int, error) {
+	if t.now().After(t.by) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return t.Reader.Read(b)
 }

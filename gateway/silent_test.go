@@ -145,6 +145,21 @@ func TestSilentErrors(t *testing.T) {
 	}
 }
 
+// An error that drips does not keep its client for longer than a head may take.
+func TestErrorThatDrips(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+		for r.Context().Err() == nil {
+			io.WriteString(w, ".")
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	d := open(t, gateway.Options{APIs: to(up.URL), Bounds: gateway.Bounds{AnswerTime: 100 * time.Millisecond}})
+	res, err := d.client(false).Get(d.url("/orders"))
+	wantProblem(t, res, read(t, res, err), 504)
+}
+
 // sealer keeps copies of originals.
 type sealer struct {
 	mu  sync.Mutex
