@@ -18,6 +18,7 @@ type counters struct {
 	seconds atomic.Int64 // nanoseconds of all requests
 
 	tries, retries              atomic.Int64
+	rewritten                   atomic.Int64
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
@@ -107,6 +108,7 @@ var (
 	descDuration  = prometheus.NewDesc("sallyport_request_duration_seconds", "From the head of a request to the end of its answer.", nil, nil)
 	descTries     = prometheus.NewDesc("sallyport_upstream_tries_total", "Requests sent to instances.", nil, nil)
 	descRetries   = prometheus.NewDesc("sallyport_upstream_retries_total", "Of these, sent again to another instance.", nil, nil)
+	descRewritten = prometheus.NewDesc("sallyport_rewritten_total", "Upstream errors that were answered by a problem in their place.", nil, nil)
 	descInFlight  = prometheus.NewDesc("sallyport_requests_in_flight", "Requests in flight.", nil, nil)
 	descConns     = prometheus.NewDesc("sallyport_connections", "Client connections open.", nil, nil)
 	descOpened    = prometheus.NewDesc("sallyport_connections_opened_total", "Client connections accepted.", nil, nil)
@@ -126,7 +128,7 @@ func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Coll
 // Describe implements prometheus.Collector.
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descDuration, descTries, descRetries, descInFlight, descConns, descOpened, descRejected, descHandshake,
+		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descInFlight, descConns, descOpened, descRejected, descHandshake,
 		descBytes, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
@@ -150,6 +152,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(descTries, m.Tries)
 	counter(descRetries, m.Retries)
+	counter(descRewritten, g.count.rewritten.Load())
 	counter(descOpened, m.Opened)
 	counter(descRejected, m.Rejected)
 	counter(descHandshake, m.Handshakes)

@@ -25,6 +25,7 @@ func editHead(h http.Header, edits []guard.HeadEdit) {
 // original goes to the sealer. cut: only the beginning of the body is in hand.
 func (p *passage) rewrite(step guard.Step, cut bool) {
 	a := &p.up
+	p.g.count.rewritten.Add(1)
 	if s := p.g.o.Sealer; s != nil {
 		o := Original{ID: p.id, Time: p.g.o.Now(), Status: a.status, Header: a.header, Body: a.whole, Cut: cut}
 		if api := p.ses.API(); api != nil {
