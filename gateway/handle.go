@@ -189,6 +189,14 @@ func (p *passage) fetch(f guard.FetchKey) {
 	}
 	ctx, cancel := context.WithTimeout(p.r.Context(), p.g.o.Bounds.FetchTime)
 	defer cancel()
+	if f.Token != "" {
+		if asks, ok := p.g.o.Resolver.(Introspector); ok {
+			if err := asks.Introspect(ctx, f.Issuer, f.Token); err != nil {
+				p.g.o.Log.Debug("introspect", "issuer", f.Issuer, "error", err)
+			}
+		}
+		return
+	}
 	if err := p.g.o.Resolver.Resolve(ctx, f.Issuer, f.KeyID); err != nil {
 		p.g.o.Log.Debug("fetch key", "issuer", f.Issuer, "error", err)
 	}

@@ -20,6 +20,13 @@ type Recorder interface {
 	Record(x *sallyport.Exchange)
 }
 
+// An Introspector is a Resolver that can also ask an issuer about an opaque
+// token (RFC 7662), so that the session can go on. It returns when there is an
+// answer, or none to be had, or ctx has ended.
+type Introspector interface {
+	Introspect(ctx context.Context, issuer, token string) error
+}
+
 // A Resolver fetches the key that a guard.Step asked for, so that the session
 // can be resumed. An error means only that the guard will go on without it.
 type Resolver interface {

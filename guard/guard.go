@@ -115,8 +115,10 @@ type Step struct {
 // A HeadEdit drops one header of an answer or, with a Value, sets it.
 type HeadEdit struct{ Name, Value string }
 
-// FetchKey names a key that is not in memory.
-type FetchKey struct{ Issuer, KeyID string }
+// FetchKey names what is not in memory: the issuer's key KeyID or, when Token is
+// set, what the issuer says about that opaque token. A token is a secret: it is
+// sent to its issuer and written nowhere.
+type FetchKey struct{ Issuer, KeyID, Token string }
 
 // An Outcome is what the door knows when the exchange is over.
 type Outcome struct {

@@ -219,6 +219,9 @@ func (s *Session) authenticate(now time.Time) FetchKey {
 }
 
 func (s *Session) bearer(token string, now time.Time) FetchKey {
+	if s.api.auth.Opaque(token) {
+		return s.opaque(token, now)
+	}
 	id, rule, found := s.api.auth.Cached(token, now)
 	if !found {
 		if rule = s.api.auth.Open(token, &s.token, now); rule == "" {
@@ -231,17 +234,36 @@ func (s *Session) bearer(token string, now time.Time) FetchKey {
 			}
 		}
 	}
+	s.proven(id, rule, token, now)
+	return FetchKey{}
+}
+
+// opaque goes by what the issuer has said about the token. When that is not in
+// memory the token is named, once, for the door to ask about.
+func (s *Session) opaque(token string, now time.Time) FetchKey {
+	id, rule := s.api.auth.Introspected(token, &s.token, now)
+	if rule == authn.RuleUnasked && !s.fetched {
+		if !s.mayFail(now) {
+			return FetchKey{}
+		}
+		return FetchKey{Issuer: s.api.auth.OpaqueIssuer(), Token: token}
+	}
+	s.proven(id, rule, token, now)
+	return FetchKey{}
+}
+
+// proven takes over who a token is for, once its holder has been checked too.
+func (s *Session) proven(id *authn.Identity, rule, token string, now time.Time) {
 	if rule == "" && (s.dpop || !s.api.auth.Plain(id)) {
 		if rule = s.held(id, token, now); s.refusal != nil {
-			return FetchKey{}
+			return
 		}
 	}
 	if rule != "" {
 		s.failed(rule, now)
-		return FetchKey{}
+		return
 	}
 	s.id = id
-	return FetchKey{}
 }
 
 // held checks that the token is presented by its holder.
@@ -288,7 +310,7 @@ func (s *Session) mayFail(now time.Time) bool {
 // what was spent on it. Rules seen without any key cost nothing worth counting.
 func (s *Session) failed(rule string, now time.Time) {
 	switch rule {
-	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown, authn.RuleProofSign, authn.RuleReplayed:
+	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown, authn.RuleProofSign, authn.RuleReplayed, authn.RuleInactive:
 		s.p.counters.Take(limit.Key{Limit: s.api.failuresName, Addr: subnet(s.r.Client)}, s.api.failures, 1, now)
 	}
 	s.unproven(rule)
@@ -299,7 +321,7 @@ func (s *Session) unproven(rule string) {
 	switch {
 	case rule == authn.RuleMissing:
 		r, place = s.api.unauthenticated, sallyport.Place{}
-	case rule == authn.RuleNoKeys || rule == authn.RuleProofsFull:
+	case rule == authn.RuleNoKeys || rule == authn.RuleUnasked || rule == authn.RuleProofsFull:
 		r = refusedForNow
 	case rule == authn.RuleStranger || rule == authn.RuleOutdated:
 		r, place = s.api.unauthenticated, sallyport.Place{}

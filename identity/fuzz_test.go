@@ -15,11 +15,11 @@ import (
 type canned string
 
 func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := string(c)
+	header, body := http.Header{"Content-Type": {"application/json"}}, string(c)
 	if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
 		body = `{"issuer":"https://idp.example.test","jwks_uri":"https://idp.example.test/keys"}`
 	}
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	return &http.Response{StatusCode: 200, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
 // FuzzKeySet reads whatever a provider may publish: each key that is taken must

@@ -1,10 +1,11 @@
 // Package identity fetches what authentication must know and the guard may not
 // fetch: it discovers the configured OpenID providers, keeps their key sets
-// fresh, and serves the keys from memory. In come issuers (from the
-// configuration only: an issuer that merely stands in a token is never called)
-// and their answers, each bounded in size and time; out go public keys and, for
-// the console, each provider's status. When a provider is down, the last good
-// key set goes on serving. It never verifies a token and never holds a private key.
+// fresh, asks those about opaque tokens that are configured for it, and serves
+// keys and answers from memory. In come issuers (from the configuration only: an
+// issuer that merely stands in a token is never called) and their answers, each
+// bounded in size and time; out go public keys, claims and, for the console, each
+// provider's status. When a provider is down, the last good
+// key set goes on serving; answers about tokens end with their time. It never verifies a token and never holds a private key.
 package identity
 
 import (
@@ -52,6 +53,12 @@ type Providers struct {
 	// UnknownEvery is the shortest time between two fetches of one issuer's keys
 	// for the sake of unknown kids; zero is 10 s.
 	UnknownEvery time.Duration
+	// Introspection says which of the issuers are asked about opaque tokens. It
+	// is not changed after the first call.
+	Introspection []Introspection
+
+	asks   []*introspector
+	asking *http.Client
 
 	once  sync.Once
 	table atomic.Pointer[map[string]*provider] // what Key reads
@@ -69,8 +76,12 @@ func (p *Providers) init() {
 		if p.Log == nil {
 			p.Log = slog.New(slog.DiscardHandler)
 		}
+		p.asking = p.Client
 		if p.Client == nil {
-			p.Client = newClient()
+			p.Client, p.asking = newClient(2), newClient(askMost)
+		}
+		for _, i := range p.Introspection {
+			p.asks = append(p.asks, newIntrospector(i))
 		}
 		if p.Overlap == 0 {
 			p.Overlap = overlap
@@ -85,7 +96,7 @@ func (p *Providers) init() {
 
 // newClient makes the client used by default: TLS 1.2 or later, every phase
 // bounded, and no redirect followed, so that a provider cannot point elsewhere.
-func newClient() *http.Client {
+func newClient(conns int) *http.Client {
 	return &http.Client{
 		Timeout:       fetchTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -96,7 +107,8 @@ func newClient() *http.Client {
 			TLSHandshakeTimeout:    3 * time.Second,
 			ResponseHeaderTimeout:  3 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
-			MaxConnsPerHost:        2,
+			MaxConnsPerHost:        conns,
+			MaxIdleConnsPerHost:    conns,
 			IdleConnTimeout:        30 * time.Second,
 			ForceAttemptHTTP2:      true,
 		},

@@ -31,7 +31,7 @@ type provider struct {
 
 	mu         sync.Mutex // of the fields below; never held while fetching
 	flight     *flight    // the fetch under way
-	keysURL    string
+	ends       endpoints
 	discovered time.Time
 	tried      time.Time
 	fetched    time.Time
@@ -40,6 +40,9 @@ type provider struct {
 	err        error
 	refused    []string
 }
+
+// endpoints are what a discovery document names.
+type endpoints struct{ keys, introspection string }
 
 // flight is one fetch; err is good once over is closed.
 type flight struct {
@@ -113,17 +116,17 @@ func jitter(d time.Duration) time.Duration {
 // load asks the provider. Nothing of v is held while it answers.
 func (p *Providers) load(ctx context.Context, v *provider) (keys []publicKey, refused []string, fresh time.Duration, err error) {
 	v.mu.Lock()
-	keysURL, known := v.keysURL, !v.discovered.IsZero() && p.Now().Sub(v.discovered) < rediscover
+	ends, known := v.ends, !v.discovered.IsZero() && p.Now().Sub(v.discovered) < rediscover
 	v.mu.Unlock()
 	if !known {
-		if keysURL, err = p.discover(ctx, v.issuer); err != nil {
+		if ends, err = p.discover(ctx, v.issuer); err != nil {
 			return nil, nil, 0, fmt.Errorf("discover: %w", err)
 		}
 		v.mu.Lock()
-		v.keysURL, v.discovered = keysURL, p.Now()
+		v.ends, v.discovered = ends, p.Now()
 		v.mu.Unlock()
 	}
-	body, header, err := p.get(ctx, keysURL)
+	body, header, err := p.get(ctx, ends.keys)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("key set: %w", err)
 	}
@@ -135,34 +138,46 @@ func (p *Providers) load(ctx context.Context, v *provider) (keys []publicKey, re
 
 // discover reads the provider's configuration (OpenID Connect Discovery 1.0,
 // section 4): the issuer it names must be the one that was asked, to the letter.
-func (p *Providers) discover(ctx context.Context, issuer string) (keysURL string, err error) {
+func (p *Providers) discover(ctx context.Context, issuer string) (ends endpoints, err error) {
 	body, _, err := p.get(ctx, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
-		return "", err
+		return ends, err
 	}
 	doc, err := object(body)
 	if err != nil {
-		return "", err
+		return ends, err
 	}
 	var named string
 	if json.Unmarshal(doc["issuer"], &named) != nil || named != issuer {
-		return "", fmt.Errorf("the document names another issuer (%.80q) than the configured one", named)
+		return ends, fmt.Errorf("the document names another issuer (%.80q) than the configured one", named)
 	}
-	if json.Unmarshal(doc["jwks_uri"], &keysURL) != nil || keysURL == "" {
-		return "", fmt.Errorf("the document has no jwks_uri")
+	if json.Unmarshal(doc["jwks_uri"], &ends.keys) != nil || ends.keys == "" {
+		return ends, fmt.Errorf("the document has no jwks_uri")
 	}
-	u, err := url.Parse(keysURL)
+	if err := checkEndpoint(issuer, ends.keys); err != nil {
+		return endpoints{}, fmt.Errorf("jwks_uri: %w", err)
+	}
+	// Whoever needs this one says that it is missing.
+	if json.Unmarshal(doc["introspection_endpoint"], &ends.introspection) != nil || checkEndpoint(issuer, ends.introspection) != nil {
+		ends.introspection = ""
+	}
+	return ends, nil
+}
+
+// checkEndpoint says what is wrong with an address that an issuer names.
+func checkEndpoint(issuer, endpoint string) error {
+	u, err := url.Parse(endpoint)
 	if err != nil || u.User != nil || u.Fragment != "" {
-		return "", fmt.Errorf("the document's jwks_uri is not a URL that may be fetched")
+		return fmt.Errorf("it is not a URL that may be fetched")
 	}
-	u.RawQuery = "" // a key set's URL may have a query, an issuer's not
+	u.RawQuery = "" // an endpoint may have a query, an issuer's URL not
 	if err := policy.CheckIssuer(u.String()); err != nil {
-		return "", fmt.Errorf("jwks_uri: %w", err)
+		return err
 	}
 	if strings.HasPrefix(issuer, "https:") && u.Scheme != "https" {
-		return "", fmt.Errorf("jwks_uri: want https, as the issuer's")
+		return fmt.Errorf("want https, as the issuer's")
 	}
-	return keysURL, nil
+	return nil
 }
 
 // get fetches one document, whole and bounded.
@@ -240,6 +255,13 @@ func (p *Providers) Status() []Status {
 			s.Error = v.err.Error()
 		}
 		v.mu.Unlock()
+		if i := p.introspector(iss); i != nil {
+			i.mu.RLock()
+			if i.err != nil && s.Error == "" {
+				s.Error = "introspection: " + i.err.Error()
+			}
+			i.mu.RUnlock()
+		}
 		if set := v.set.Load(); set != nil {
 			for _, k := range set.keys {
 				if k.retired.IsZero() || now.Before(k.retired) {

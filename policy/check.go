@@ -232,6 +232,33 @@ func (m *Mistakes) scopes(path string, scopes []string) {
 	}
 }
 
+func (m *Mistakes) introspection(p string, o OIDC, before []OIDC) {
+	i := o.Introspection
+	if !i.Enabled() {
+		if i != (Introspection{}) {
+			m.add(p+".client_id", "missing; the issuer does not answer strangers")
+		}
+		return
+	}
+	if i.Secret == "" {
+		m.add(p+".secret", "missing; want env:NAME or file:PATH")
+	}
+	if i.Cache < 0 || i.Cache > 5*time.Minute {
+		m.add(p+".cache", "%s; want at most 5m: for so long a revoked token may pass", i.Cache)
+	}
+	if i.URL != "" {
+		if err := CheckIssuer(i.URL); err != nil {
+			m.add(p+".url", "%v", err)
+		} else if strings.HasPrefix(o.Issuer, "https:") && !strings.HasPrefix(i.URL, "https:") {
+			m.add(p+".url", "want https, as the issuer's")
+		}
+	}
+	// An opaque token does not say whose it is, and must be shown to nobody else.
+	if slices.ContainsFunc(before, func(x OIDC) bool { return x.Introspection.Enabled() }) {
+		m.add(p, "one issuer of an API can be asked about opaque tokens; another one is already")
+	}
+}
+
 // words checks values that stand in a quoted, space separated list of a header.
 func (m *Mistakes) words(path string, words []string) {
 	for i, w := range words {
@@ -267,6 +294,7 @@ func (m *Mistakes) auth(a Auth) {
 		if o.Profile == RFC9068 && len(o.Types) > 0 {
 			m.add(p+".types", "profile rfc9068 says what typ must be; leave types out")
 		}
+		m.introspection(p+".introspection", o, a.OIDC[:i])
 		if slices.Contains(o.Clients, "") {
 			m.add(p+".clients", "an empty client")
 		}

@@ -242,6 +242,12 @@ func (o OIDC) words() string {
 	if o.Profile != "" {
 		s += " by profile " + string(o.Profile)
 	}
+	if i := o.Introspection.WithDefaults(); i.Enabled() {
+		s += ", asked about opaque tokens as " + i.ClientID + ", answers holding " + i.Cache.String()
+		if i.AnyAudience {
+			s += ", audience or not"
+		}
+	}
 	if len(o.Clients) > 0 {
 		s += " of clients " + strings.Join(o.Clients, ", ")
 	}

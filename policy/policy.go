@@ -213,6 +213,28 @@ type OIDC struct {
 	// and the claims iss, exp, aud, sub, client_id, iat and jti.
 	Profile Profile  `yaml:"profile" enum:"rfc9068" doc:"rfc9068 demands typ at+jwt and all claims that RFC 9068 requires. Default: not."`
 	Clients []string `yaml:"clients" doc:"client_id or azp of the clients whose tokens are accepted. Default any."`
+	// Introspection says how the issuer is asked about opaque tokens (RFC 7662).
+	Introspection Introspection `yaml:"introspection" doc:"How the issuer is asked about opaque tokens (RFC 7662). Default: opaque tokens are refused."`
+}
+
+// Introspection is how an issuer is asked about tokens that say nothing themselves.
+type Introspection struct {
+	ClientID string `yaml:"client_id" doc:"Who asks."`
+	Secret   string `yaml:"secret" doc:"Its secret, as env:NAME or file:PATH."` // resolved before it is used
+	URL      string `yaml:"url" doc:"Introspection endpoint. Default the one that the issuer's discovery document names."`
+	// Cache is how long an answer holds: a revoked token may pass for as long.
+	Cache time.Duration `yaml:"cache" doc:"How long an answer holds, and so how long a revoked token may still pass. Default 30s, at most 5m."`
+	// AnyAudience accepts answers that name no audience; what names one must name ours.
+	AnyAudience bool `yaml:"any_audience" doc:"Accept answers that name no audience at all."`
+}
+
+// Enabled reports whether the issuer may be asked.
+func (i Introspection) Enabled() bool { return i.ClientID != "" }
+
+// WithDefaults fills what is not given.
+func (i Introspection) WithDefaults() Introspection {
+	i.Cache = cmp.Or(i.Cache, 30*time.Second)
+	return i
 }
 
 // A Profile is a standard that an issuer's tokens must follow to the letter.

@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
 	"sallyport.dev/guard/silent"
+	"sallyport.dev/identity"
 	"sallyport.dev/inventory"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
@@ -31,6 +32,7 @@ type compiled struct {
 	apis    []guard.API
 	pools   []gateway.API
 	issuers []string
+	opaque  []identity.Introspection
 }
 
 // lasting are the parts of the guard that outlive one program: counters go on
@@ -55,8 +57,11 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		specs = append(specs, errs...)
 		out.apis = append(out.apis, api)
 		out.pools = append(out.pools, pool(a))
-		for _, o := range a.Auth.OIDC {
+		for j, o := range a.Auth.OIDC {
 			out.issuers = append(out.issuers, o.Issuer)
+			if o.Introspection.Enabled() {
+				out.asks(o, fmt.Sprintf("apis[%d].auth.oidc[%d].introspection", i, j), m)
+			}
 		}
 	}
 	slices.Sort(out.issuers)
@@ -75,6 +80,24 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		return nil, &refused{err.Error()}
 	}
 	return out, nil
+}
+
+// asks adds how an issuer is asked about opaque tokens: by all APIs in one way,
+// so that its answers are shared.
+func (c *compiled) asks(o policy.OIDC, path string, m *mistakes) {
+	i := o.Introspection.WithDefaults()
+	secret, err := c.secret(i.Secret)
+	if err != nil {
+		m.add(c.at(path+".secret"), "%s.secret: %v", path, err)
+	}
+	next := identity.Introspection{Issuer: o.Issuer, URL: i.URL, ClientID: i.ClientID, Secret: secret, Cache: i.Cache}
+	at := slices.IndexFunc(c.opaque, func(x identity.Introspection) bool { return x.Issuer == o.Issuer })
+	switch {
+	case at < 0:
+		c.opaque = append(c.opaque, next)
+	case c.opaque[at] != next:
+		m.add(c.at(path), "%s: another API asks %s in another way; use one client, URL and cache time", path, o.Issuer)
+	}
 }
 
 // refused is a configuration that cannot be taken over, with every reason.

@@ -16,7 +16,9 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/console"
+	"sallyport.dev/gateway"
 	"sallyport.dev/guard"
+	"sallyport.dev/guard/authn"
 	"sallyport.dev/identity"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
@@ -28,17 +30,18 @@ type providers struct {
 	log  *slog.Logger
 	mu   sync.Mutex
 	list []string
+	asks []identity.Introspection
 	end  context.CancelFunc
 	now  atomic.Pointer[identity.Providers]
 }
 
-func (p *providers) swap(ctx context.Context, issuers []string) {
+func (p *providers) swap(ctx context.Context, issuers []string, asks []identity.Introspection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.now.Load() != nil && slices.Equal(p.list, issuers) {
+	if p.now.Load() != nil && slices.Equal(p.list, issuers) && slices.Equal(p.asks, asks) {
 		return
 	}
-	next := &identity.Providers{Issuers: issuers, Log: p.log}
+	next := &identity.Providers{Issuers: issuers, Introspection: asks, Log: p.log}
 	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		if err := next.Run(ctx); err != nil && ctx.Err() == nil {
@@ -49,7 +52,7 @@ func (p *providers) swap(ctx context.Context, issuers []string) {
 	if p.end != nil {
 		p.end()
 	}
-	p.list, p.end = slices.Clone(issuers), end
+	p.list, p.asks, p.end = slices.Clone(issuers), slices.Clone(asks), end
 }
 
 // Key gives a provider's key from memory.
@@ -64,6 +67,29 @@ func (p *providers) Key(issuer, kid, alg string) (any, bool) {
 func (p *providers) Resolve(ctx context.Context, issuer, kid string) error {
 	if now := p.now.Load(); now != nil {
 		return now.Resolve(ctx, issuer, kid)
+	}
+	return sallyport.Errorf(sallyport.Unavailable, "identity providers are not running")
+}
+
+// HasKeys tells an issuer whose keys were never fetched from one without this
+// key: for the first no caller is to blame.
+func (p *providers) HasKeys(issuer string) bool {
+	now := p.now.Load()
+	return now != nil && now.HasKeys(issuer)
+}
+
+// Answer gives what an issuer has said about an opaque token, from memory.
+func (p *providers) Answer(issuer, token string) (claims []byte, known bool) {
+	if now := p.now.Load(); now != nil {
+		return now.Answer(issuer, token)
+	}
+	return nil, false
+}
+
+// Introspect asks an issuer about an opaque token.
+func (p *providers) Introspect(ctx context.Context, issuer, token string) error {
+	if now := p.now.Load(); now != nil {
+		return now.Introspect(ctx, issuer, token)
 	}
 	return sallyport.Errorf(sallyport.Unavailable, "identity providers are not running")
 }
@@ -122,6 +148,13 @@ func (e *engine) Providers() []console.Provider {
 	}
 	return out
 }
+
+var (
+	_ guard.KeySource      = (*providers)(nil)
+	_ authn.Stock          = (*providers)(nil)
+	_ authn.Introspection  = (*providers)(nil)
+	_ gateway.Introspector = (*providers)(nil)
+)
 
 var looseInspect = map[sallyport.Stage]sallyport.Mode{sallyport.StageInspect: sallyport.Observe}
 

@@ -143,7 +143,7 @@ func (e *engine) run(ctx context.Context) error {
 		})
 	}
 
-	e.keys.swap(behind, first.issuers)
+	e.keys.swap(behind, first.issuers, first.opaque)
 	if e.cfg.has(roleControl) {
 		if err := e.openControl(ctx); err != nil {
 			return err
@@ -355,7 +355,7 @@ func (e *engine) reload(ctx context.Context, why string) {
 		next, err = compile(ctx, cfg, e.lasting)
 	}
 	if err == nil {
-		e.keys.swap(ctx, next.issuers)
+		e.keys.swap(ctx, next.issuers, next.opaque)
 		err = e.gateway.SetAPIs(next.pools)
 	}
 	if err != nil {

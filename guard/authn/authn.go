@@ -92,6 +92,8 @@ const (
 	RuleProofSign  = "proof.signature"
 	RuleReplayed   = "proof.replayed"
 	RuleProofsFull = "proof.store-full"
+	RuleInactive   = "token.inactive"
+	RuleUnasked    = "introspection.unavailable"
 	RuleStranger   = "certificate.unknown"
 	RuleOutdated   = "certificate.expired"
 	RuleKey        = "token.key-unknown"
@@ -135,6 +137,8 @@ var descriptions = map[string]string{
 	RuleProofSign:  "the proof's signature does not verify",
 	RuleReplayed:   "the proof has been used before",
 	RuleProofsFull: "no more proofs can be remembered now, so none is accepted",
+	RuleInactive:   "the issuer says that the token is not active: unknown, expired or revoked",
+	RuleUnasked:    "the issuer could not be asked about the token, or gave no answer that can be used",
 	RuleStranger:   "the client's certificate is verified, and is none of those known here",
 	RuleOutdated:   "the client's certificate is outside its time",
 	RuleKey:        "the issuer has no key that fits the token's header",
@@ -158,6 +162,9 @@ type Verifier struct {
 	source  KeySource
 	cache   *Cache
 
+	opaque  *issuer       // who is asked about opaque tokens; nil: nobody
+	answers Introspection // nil: nobody is asked
+
 	keys map[[32]byte]*apiKey // by digest
 	mac  *hmacKey             // nil when the digests are plain
 	sums bool                 // plain digests are among keys
@@ -174,6 +181,7 @@ type issuer struct {
 	types          []string
 	clients        []string // empty: any
 	strict         bool     // RFC 9068 to the letter
+	anyAudience    bool     // of opaque tokens
 }
 
 // defaultTypes are the typ headers of access tokens and of tokens that do not say.
@@ -219,8 +227,15 @@ func New(a policy.Auth, source KeySource, cache *Cache, proofs *Proofs) (*Verifi
 		if i.strict = o.Profile == policy.RFC9068; i.strict {
 			i.types = strictTypes
 		}
+		i.anyAudience = o.Introspection.AnyAudience
 		v.issuers = append(v.issuers, i)
 	}
+	for i, o := range a.OIDC {
+		if o.Introspection.Enabled() {
+			v.opaque = &v.issuers[i]
+		}
+	}
+	v.answers, _ = source.(Introspection)
 	if a.Pepper != "" {
 		v.mac = newHMACKey([]byte(a.Pepper))
 	}
@@ -271,7 +286,7 @@ func (i *issuer) acceptsClient(c *claims) bool {
 // about the token; else rule is "" or what it breaks now.
 func (v *Verifier) Cached(token string, now time.Time) (id *Identity, rule string, found bool) {
 	e := v.cache.get(token)
-	if e == nil {
+	if e == nil || e.claims.has&isOpaque != 0 {
 		return nil, "", false
 	}
 	if rule := v.demand(&e.claims, now.Unix()); rule != "" {
@@ -293,17 +308,17 @@ func (v *Verifier) demand(c *claims, now int64) string {
 	switch {
 	case i == nil:
 		return RuleIssuer
-	case !slices.Contains(i.algorithms, c.alg):
+	case c.has&isOpaque == 0 && !slices.Contains(i.algorithms, c.alg):
 		return RuleAlgorithm
-	case !i.acceptsType(c.typ):
+	case c.has&isOpaque == 0 && !i.acceptsType(c.typ):
 		return RuleType
-	case !slices.Contains(c.audience, i.audience):
+	case !slices.Contains(c.audience, i.audience) && !(c.has&isOpaque != 0 && i.anyAudience && len(c.audience) == 0):
 		return RuleAudience
 	case now >= c.expires+v.skew:
 		return RuleExpired
 	case c.notBefore > now+v.skew || c.issued > now+v.skew:
 		return RuleNotYet
-	case i.strict && c.has&hasProfile != hasProfile:
+	case i.strict && c.has&isOpaque == 0 && c.has&hasProfile != hasProfile:
 		return RuleProfile
 	case len(i.clients) > 0 && !i.acceptsClient(c):
 		return RuleClient

@@ -23,7 +23,7 @@ type claims struct {
 }
 
 // presence says which claims stand in a token.
-type presence uint8
+type presence uint16
 
 const (
 	hasSubject presence = 1 << iota
@@ -33,6 +33,8 @@ const (
 	hasSignedIn
 	hasJKT
 	hasX5T
+	hasExpires
+	isOpaque   // an issuer's answer, not a token that speaks for itself
 	hasProfile = hasSubject | hasIssued | hasID | hasClientID
 )
 
@@ -66,7 +68,7 @@ func (s *Scratch) Issuer() string { return s.claims.issuer }
 // KeyID is the token's kid.
 func (s *Scratch) KeyID() string { return s.claims.kid }
 
-var tokenLimits = jsondoc.Limits{Bytes: maxToken, Depth: 8, Nodes: 512, Members: 256, StringBytes: maxToken}
+var tokenLimits = jsondoc.Limits{Bytes: maxAnswer, Depth: 8, Nodes: 512, Members: 256, StringBytes: maxToken}
 
 // encoding is base64url without padding; trailing bits must be zero, so that no
 // two texts stand for one signature.
@@ -171,8 +173,27 @@ func (s *Scratch) readHeader(text []byte) string {
 }
 
 func (s *Scratch) readPayload(text []byte) string {
+	if rule := s.readClaims(text); rule != "" {
+		return rule
+	}
 	c := &s.claims
-	var expires, scope, scp bool
+	if c.issuer == "" {
+		return RuleIssuer
+	}
+	if len(c.audience) == 0 {
+		return RuleAudience
+	}
+	if c.has&hasExpires == 0 || c.subject == "" {
+		return RuleClaims
+	}
+	return ""
+}
+
+// readClaims reads what is looked at of a token's claims, or of an issuer's
+// answer about a token.
+func (s *Scratch) readClaims(text []byte) string {
+	c := &s.claims
+	var scope, scp bool
 	rule := s.members(text, func(key string, i int) string {
 		switch key {
 		case "iss":
@@ -183,7 +204,7 @@ func (s *Scratch) readPayload(text []byte) string {
 		case "aud":
 			return s.list(i, &c.audience)
 		case "exp":
-			expires = true
+			c.has |= hasExpires
 			return s.instant(i, &c.expires)
 		case "nbf":
 			return s.instant(i, &c.notBefore)
@@ -227,13 +248,7 @@ func (s *Scratch) readPayload(text []byte) string {
 	if c.subject == "" {
 		c.subject = c.client
 	}
-	if c.issuer == "" {
-		return RuleIssuer
-	}
-	if len(c.audience) == 0 {
-		return RuleAudience
-	}
-	if !expires || c.subject == "" || scope && scp {
+	if scope && scp {
 		return RuleClaims
 	}
 	return ""

@@ -11,7 +11,7 @@ const client = (id, more) => ({
   client_id: id, client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], ...more,
 });
 const algorithms = { '/rs': 'RS256', '/ps': 'PS256', '/es': 'ES256', '/ed': 'EdDSA' };
-const secret = randomBytes(24).toString('base64url');
+const secret = process.env.SECRET ?? randomBytes(24).toString('base64url');
 let turn = 0, generations = [], callback, issuer;
 const requests = {};
 
