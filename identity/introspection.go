@@ -24,7 +24,8 @@ const (
 	askMost    = 32               // questions to one issuer at a time; more wait for their turn
 	maxAnswer  = 64 << 10         // bytes of an answer
 	holdMost   = 8192             // answers held about active tokens of one issuer, and as many about others
-	pauseFirst = time.Second      // without questions after one failed, doubled each time
+	failMost   = 3                // questions that fail one after the other, until there is a pause
+	pauseFirst = time.Second      // without questions, doubled with each further failure
 	pauseMost  = 15 * time.Second // and at most so long
 )
 
@@ -46,6 +47,7 @@ type introspector struct {
 	mu      sync.RWMutex // of the fields below; never held while asking
 	answers [2]map[digest]answer
 	flights map[digest]*flight
+	failed  int // one after the other
 	paused  time.Time
 	pause   time.Duration
 	err     error // of the last question
@@ -144,7 +146,7 @@ func (i *introspector) join(key digest, now time.Time) (f *flight, mine bool, er
 		return f, false, nil
 	}
 	if now.Before(i.paused) {
-		return nil, false, fmt.Errorf("not asked, since the last question failed: %w", i.err)
+		return nil, false, fmt.Errorf("not asked, since the last questions failed: %w", i.err)
 	}
 	f = &flight{over: make(chan struct{})}
 	i.flights[key] = f
@@ -169,11 +171,13 @@ func (p *Providers) ask(ctx context.Context, i *introspector, key digest, token 
 	defer i.mu.Unlock()
 	recovered := err == nil && i.err != nil
 	if i.err = err; err != nil {
-		i.pause = min(max(2*i.pause, pauseFirst), pauseMost)
-		i.paused = now.Add(i.pause)
+		if i.failed++; i.failed >= failMost {
+			i.pause = min(max(2*i.pause, pauseFirst), pauseMost)
+			i.paused = now.Add(i.pause)
+		}
 		p.Log.Warn("introspect", "issuer", i.Issuer, "error", err, "pause", i.pause)
 	} else {
-		i.pause, i.paused = 0, time.Time{}
+		i.failed, i.pause, i.paused = 0, 0, time.Time{}
 		i.hold(key, a, now)
 		if recovered {
 			p.Log.Info("introspection answers again", "issuer", i.Issuer)
@@ -230,6 +234,11 @@ func (p *Providers) question(ctx context.Context, i *introspector, token string)
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		return answer{}, fmt.Errorf("it does not answer client %s (%d): look at client_id and secret", i.ClientID, resp.StatusCode)
+	}
+	if resp.StatusCode == http.StatusBadRequest {
+		// It will not even look at this token; that says nothing about others, so
+		// nobody can have them wait by making up a token that it stumbles over.
+		return answer{until: p.Now().Add(i.Cache)}, nil
 	}
 	if resp.StatusCode != http.StatusOK {
 		return answer{}, fmt.Errorf("it answered %d", resp.StatusCode)
