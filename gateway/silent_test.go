@@ -190,13 +190,14 @@ func TestSilentHeads(t *testing.T) {
 		w.Header().Set("X-Debug-Token", "a1b2c3")
 		w.Header().Set("X-Error", "com.acme.orders.OrderException")
 		w.Header().Set("X-Total", "7")
+		w.Header().Set("Www-Authenticate", `Basic realm="db01.prod.internal"`)
 		w.WriteHeader(201)
 		io.WriteString(w, "10.1.2.3")
 	})
 	fronts(t, func(t *testing.T, front gateway.Front) {
 		d := open(t, gateway.Options{APIs: to(up.URL), Front: front})
 		res, err := d.client(false).Post(d.url("/orders"), "text/plain", strings.NewReader("x"))
-		if body := read(t, res, err); body != "10.1.2.3" || res.Header.Get("Location") != "/orders/7?a=b" || res.Header.Get("X-Debug-Token") != "" || res.Header.Get("X-Error") != "" || res.Header.Get("X-Total") != "7" {
+		if body := read(t, res, err); body != "10.1.2.3" || res.Header.Get("Location") != "/orders/7?a=b" || res.Header.Get("X-Debug-Token") != "" || res.Header.Get("X-Error") != "" || res.Header.Get("Www-Authenticate") != `Basic realm="shop"` || res.Header.Get("X-Total") != "7" {
 			t.Errorf("%q %v", body, res.Header)
 		}
 	})

@@ -25,6 +25,8 @@ func (s *Session) silence(step Step, status int, h http.Header, now time.Time) S
 			edit := HeadEdit{Name: name}
 			if name == "Location" || name == "Content-Location" {
 				edit.Value = silent.Relative(first(h, name))
+			} else if name == "Www-Authenticate" || name == "Proxy-Authenticate" {
+				edit.Value = s.challenge(first(h, name))
 			}
 			step.Head = append(step.Head, edit)
 		}

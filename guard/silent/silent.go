@@ -141,8 +141,10 @@ func (k *Known) asked(token []byte) bool {
 }
 
 // ownPath reports whether token is the path that was asked for, or begins it.
+// One that goes on behind it is news.
 func (k *Known) ownPath(token []byte) bool {
-	return k != nil && len(token) > 1 && (strings.HasPrefix(k.Path, string(token)) || k.Path != "" && len(k.Path) > 1 && bytes.HasPrefix(token, []byte(k.Path)))
+	token = bytes.TrimRight(token, ".#=%$@~+")
+	return k != nil && len(token) > 1 && strings.HasPrefix(k.Path, string(token))
 }
 
 var fold = func() (t [256]byte) {

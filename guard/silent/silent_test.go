@@ -224,7 +224,7 @@ func TestValidationMessagesPass(t *testing.T) {
 func TestKnownIsNoNews(t *testing.T) {
 	k := &silent.Known{Path: "/var/log/42", Query: "ip=10.1.2.3", Body: []byte(`{"host":"a.prod.internal"}`), Client: netip.MustParseAddr("192.168.1.7")}
 	for text, news := range map[string]bool{
-		"there is nothing at /var/log/42": false, "there is nothing at /var/log/app/x.log": true,
+		"there is nothing at /var/log/42": false, "there is nothing at /var/log/42.": false, "cannot open /var/log/42/app.log": true, "there is nothing at /var/log/app/x.log": true,
 		"10.1.2.3 is taken": false, "10.1.2.4 is taken": true,
 		"192.168.1.7 may not call": false, "192.168.1.8 may not call": true,
 		"a.prod.internal is not allowed": false, "b.prod.internal is not allowed": true,
