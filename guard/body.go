@@ -129,6 +129,11 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 	if s.validated(); s.refusal != nil {
 		return s.refuse()
 	}
+	if len(s.check.Files) > 0 {
+		if s.files(); s.refusal != nil {
+			return s.refuse()
+		}
+	}
 	if s.on(inspecting) {
 		switch {
 		case s.check.HasDoc:

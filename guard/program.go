@@ -63,6 +63,8 @@ type api struct {
 	keyIn  policy.KeyIn
 	bounds policy.Bounds
 
+	files policy.Files
+
 	failures     limit.Limit // of credentials, per client
 	failuresName string
 
@@ -234,6 +236,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	}
 	out := &api{
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
+		files:  a.Policy.Files,
 		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers,
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",

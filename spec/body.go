@@ -30,11 +30,12 @@ type media struct {
 	joined   []string // form fields whose arrays are joined by commas
 	explicit bool     // OpenAPI 2.0: arrays are joined unless listed in repeat
 
-	xml    *xmlShape // how XML stands for the schema
-	props  map[string]schema.Shape
-	names  map[string]string // of props, to themselves
-	items  map[string]schema.Shape
-	others schema.Shape
+	encoded map[string][]string // media types of files, by field
+	xml     *xmlShape           // how XML stands for the schema
+	props   map[string]schema.Shape
+	names   map[string]string // of props, to themselves
+	items   map[string]schema.Shape
+	others  schema.Shape
 }
 
 func (m *media) shape() {
@@ -426,7 +427,11 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 	}
 	delimiter := []byte("\r\n--" + boundary)
 	for n := 0; ; n++ {
-		if bytes.HasPrefix(rest, []byte("--")) {
+		if after, last := bytes.CutPrefix(rest, []byte("--")); last {
+			if len(after) > 0 && !bytes.HasPrefix(after, []byte("\r\n")) || len(bytes.Trim(after, " \t\r\n")) > 0 {
+				c.problem(sallyport.InBody, "", "multipart.syntax", "there is something behind the last part")
+				c.NotChecked = append(c.NotChecked, "body: behind the last part")
+			}
 			break
 		}
 		end := -1
@@ -445,6 +450,7 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 		}
 		rest = rest[end+len(delimiter):]
 	}
+	c.files(m)
 	if m != nil && m.schema != nil {
 		c.formObject(m.schema, m.props, m.others, m.items, m, first, sallyport.InBody)
 	}
@@ -452,13 +458,13 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 
 func (c *Check) part(part []byte) bool {
 	head, content, ok := bytes.Cut(part, []byte("\r\n\r\n"))
-	if !ok {
+	if !ok || len(head) > maxPartHead || bytes.Count(head, []byte("\r\n")) >= maxPartLines || controls(head) {
 		return false
 	}
-	name, file, found, text := "", "", false, true
+	name, file, declared, found, typed, coded, text := "", "", "", false, false, false, true
 	for line := range strings.SplitSeq(string(head), "\r\n") {
 		key, value, ok := strings.Cut(line, ":")
-		if !ok || strings.TrimSpace(key) != key || key == "" {
+		if !ok || !token(key) {
 			return false
 		}
 		switch {
@@ -471,12 +477,20 @@ func (c *Check) part(part []byte) bool {
 			name = attributes["name"]
 			file = attributes["filename"]
 		case strings.EqualFold(key, "Content-Transfer-Encoding"):
+			if coded {
+				return false
+			}
+			coded = true
 			switch strings.ToLower(strings.TrimSpace(value)) {
 			case "7bit", "8bit", "binary":
 			default: // some servers decode it, most do not (RFC 7578 section 4.7)
 				return false
 			}
 		case strings.EqualFold(key, "Content-Type"):
+			if typed {
+				return false // of two, each reader takes another one
+			}
+			typed, declared = true, value
 			text = readable(value)
 		}
 	}
@@ -484,16 +498,44 @@ func (c *Check) part(part []byte) bool {
 		return false
 	}
 	if file != "" {
-		// The name is for inspection; the content is not looked at.
+		// The name is for inspection; of the content, the beginning tells its type.
 		if i := c.add(Param{In: sallyport.InBody, Name: name, Raw: file, Value: file}); i >= 0 {
 			c.links[i].property = isFile
 		}
-		c.NotChecked = append(c.NotChecked, "file "+name+": "+strconv.Itoa(len(content))+" bytes")
+		c.file(name, file, declared, content)
 		return true
 	}
 	v := string(content)
+	if name == "_charset_" && !strings.EqualFold(v, "utf-8") {
+		return false // some servers read all fields by it (RFC 7578, section 4.6)
+	}
 	c.add(Param{In: sallyport.InBody, Name: name, Raw: v, Value: v})
 	return true
+}
+
+// token reports whether s is a field name (RFC 9110, section 5.6.2).
+func token(s string) bool {
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// controls reports whether the head of a part holds control characters, or line
+// ends that are not CRLF.
+func controls(head []byte) bool {
+	for i, b := range head {
+		switch {
+		case b == '\t' || b >= 0x20 && b != 0x7f:
+		case b == '\r' && i+1 < len(head) && head[i+1] == '\n':
+		case b == '\n' && i > 0 && head[i-1] == '\r':
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // extended reports whether a header value has parameters such as name*, which

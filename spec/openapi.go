@@ -751,6 +751,12 @@ func (b *docBuilder) mediaTypes(c *source.Value, d *document) (out []*media) {
 		}
 		if e := x.Get("encoding"); e.Is(source.Object) {
 			for _, f := range e.Members {
+				if ct := f.Value.Get("contentType"); ct.Is(source.String) {
+					if t.encoded == nil {
+						t.encoded = map[string][]string{}
+					}
+					t.encoded[f.Key] = strings.Split(strings.ToLower(ct.Text), ",")
+				}
 				if ex := f.Value.Get("explode"); ex != nil && !ex.True() {
 					t.joined = append(t.joined, f.Key)
 				}

@@ -145,6 +145,7 @@ type Check struct {
 	Doc          jsondoc.Doc // the JSON body last checked
 	HasDoc       bool
 	Action       string            // the first element of a SOAP envelope's body
+	Files        []File            // of a multipart body
 	Undocumented []sallyport.Place // query parameters and body properties that no schema names
 	NewStatus    bool              // the answer's status is not declared
 	NotChecked   []string          // what was not looked at, for people
@@ -174,6 +175,8 @@ func (c *Check) Reset() {
 	c.Problems, c.Params, c.Undocumented, c.NotChecked = c.Problems[:0], c.Params[:0], c.Undocumented[:0], c.NotChecked[:0]
 	c.links, c.arena = c.links[:0], c.arena[:0]
 	c.Action = ""
+	clear(c.Files)
+	c.Files = c.Files[:0]
 	c.xml.Reset()
 	if cap(c.xmlText) > maxKeptArena {
 		c.xmlText = nil
