@@ -297,6 +297,9 @@ func (a *API) tail(ctx context.Context, f observe.Filter, l *stream) error {
 	defer every.Stop()
 	batch := DecisionBatch{Decisions: []Decision{}}
 	source := a.Journal.Tail(ctx, f)
+	if err := l.open(); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -309,6 +309,9 @@ func (a *API) inventoryOperations() {
 	live[struct{}, InventoryNotice](a, spec{id: "watchInventory", method: http.MethodGet, path: "/inventory/live", summary: "A notice whenever rows changed", tag: "inventory", access: viewer}, "inventory",
 		func(ctx context.Context, _ *struct{}, l *stream) error {
 			notices := a.Inventory.Watch(ctx)
+			if err := l.open(); err != nil {
+				return err
+			}
 			for {
 				select {
 				case <-ctx.Done():

@@ -155,6 +155,9 @@ func (a *API) overviewOperations() {
 		func(ctx context.Context, in *span, l *stream) error {
 			every := time.NewTicker(spans[in.Span].every)
 			defer every.Stop()
+			if err := l.open(); err != nil {
+				return err
+			}
 			for {
 				o, err := a.overview(ctx, spans[in.Span].back)
 				if err != nil {

@@ -50,8 +50,9 @@ func (e *events) flush(b []byte) error {
 	return e.ctl.Flush()
 }
 
-// live registers a stream whose events are called name and hold a T. run
-// sends until ctx ends, and calls tick whenever its ticker ticks.
+// live registers a stream whose events are called name and hold a T. run first
+// subscribes, so that nothing falls between, then calls open; it sends until ctx
+// ends, and calls tick whenever its ticker ticks.
 func live[I any, T any](a *API, s spec, name string, run func(ctx context.Context, in *I, l *stream) error) {
 	op := a.operation(s)
 	a.huma.OpenAPI().Components.Schemas.Schema(typeOf[T](), true, name)
@@ -77,9 +78,6 @@ func live[I any, T any](a *API, s spec, name string, run func(ctx context.Contex
 			l := &stream{a: a, events: events{w: w, ctl: http.NewResponseController(w)}, ticker: time.NewTicker(recheck), beaten: time.Now()}
 			defer l.ticker.Stop()
 			l.ctl.SetReadDeadline(time.Time{})
-			if err := l.flush([]byte("retry: 2000\n\n")); err != nil {
-				return
-			}
 			if err := run(ctx, in, l); err != nil && ctx.Err() == nil {
 				a.Logger.DebugContext(ctx, "live view ended", "operation", s.id, "error", err)
 			}
@@ -96,6 +94,9 @@ type stream struct {
 	ticker *time.Ticker
 	beaten time.Time
 }
+
+// open tells the caller that the view is live.
+func (l *stream) open() error { return l.flush([]byte("retry: 2000\n\n")) }
 
 // tick keeps the stream alive, and ends it when its session has ended.
 func (l *stream) tick(ctx context.Context) error {
