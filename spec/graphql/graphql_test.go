@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"sallyport.dev/spec/graphql"
@@ -237,4 +238,30 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(problems)
 		}
 	}
+}
+
+// A schema and a cache serve many at once.
+func TestConcurrent(t *testing.T) {
+	s, c := shop(t), graphql.Cache{Documents: 4, Bytes: 1 << 12}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				text := fmt.Sprintf("query Q%d { user(id: %d) { name } }", i%7, g%3)
+				d := c.Find([]byte(text))
+				if d == nil {
+					if d, _ = s.Parse(text, bounds); d == nil {
+						t.Error("a good document is refused")
+						return
+					}
+					c.Keep(d)
+				}
+				d.MarkHarmless()
+				if d.Text != text || c.Hashed([]byte("0")) != nil {
+					t.Error("another document was found")
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
