@@ -394,7 +394,7 @@ func (s *Session) graphLiterals(doc *graphql.Document, place sallyport.Place) {
 			s.hit(f, sallyport.Place{In: place.In, Name: place.Name + l.Path}, "in a string of the document")
 		}
 	}
-	if clean {
+	if clean && !s.inspected.Spent() {
 		doc.MarkHarmless()
 	}
 }

@@ -51,7 +51,7 @@ func (s *Session) inspectParams(params []spec.Param) {
 		}
 		if f := s.p.engine.CheckString(p.Value, p.In, &s.inspected); f.Hit() && !(f.Class == "ssrf" && s.whence(p)) {
 			s.hit(f, sallyport.Place{In: p.In, Name: p.Name}, "")
-		} else if known {
+		} else if known && !s.inspected.Spent() {
 			s.p.clean.keep(p.Value)
 		}
 	}

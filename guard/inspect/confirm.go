@@ -138,6 +138,7 @@ func (e *Engine) ruleSet(v []byte, c class, score int, s *Scratch) bool {
 		return yes
 	}
 	if s.asked >= maxAsked {
+		s.spent = true
 		return score >= Threshold-1
 	}
 	s.asked++

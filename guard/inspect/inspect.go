@@ -114,12 +114,18 @@ type Scratch struct {
 	j     judge
 	asked int // askings of the Core Rule Set that are lent out
 	read  int // values read since the last one was earned back
+	spent bool
 	form  [maxForms][]byte
 	low   [2][]byte
 }
 
 // Begin makes s ready for the values of another request.
-func (s *Scratch) Begin() { s.asked, s.read = 0, 0 }
+func (s *Scratch) Begin() { s.asked, s.read, s.spent = 0, 0, false }
+
+// Spent reports whether a second opinion was wanted since Begin and could not be
+// had any more: what was found clean since then might be judged otherwise by
+// itself, and is not to be remembered.
+func (s *Scratch) Spent() bool { return s.spent }
 
 // Check judges the value v that stood in the given part of a message. It reads
 // v and keeps nothing of it. s may be nil, at the price of allocations. The
