@@ -206,6 +206,9 @@ func report(w io.Writer, missFile string, beside int) (bool, error) {
 	})
 	caughtReal, _ := run(real, ours)
 	ok := table(w, caught, refused, crsCaught, crsRefused, caughtReal, harmless)
+	if err := reportPlaced(w, e, bad, good); err != nil {
+		return false, err
+	}
 	if missFile != "" {
 		if err := writeMisses(missFile, missed, wrong); err != nil {
 			return false, err
