@@ -216,8 +216,10 @@ try {
     await page.locator('table').first().waitFor();
     await accessible(`dark-${path.replace(/\W+/g, '') || 'overview'}`);
     await page.setViewportSize({ width: 390, height: 844 });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(wide <= 390, `${path} is ${wide} wide on a phone of 390`);
+    // A chart learns of its new width a frame later.
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= 390, null, { timeout: 5000 }).catch(async () => {
+      assert.fail(`${path} is ${await page.evaluate(() => document.documentElement.scrollWidth)} wide on a phone of 390`);
+    });
     await shot(`phone-${path.replace(/\W+/g, '') || 'overview'}`);
   }
   await page.getByRole('button', { name: 'Open menu' }).click();
