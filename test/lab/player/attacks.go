@@ -190,7 +190,7 @@ func Attacks() []Attack {
 		{"undeclared-method", sallyport.StageIdentify, []int{405}, func(ctx context.Context, a *Attacker) (Seen, error) {
 			return a.good(ctx, http.MethodPatch, a.Good, "{}")
 		}},
-		{"encoded-dot-segments", sallyport.StageIdentify, []int{400, 403}, get(func(*Attacker) string { return "/v4/images/%2e%2e/%2e%2e/etc/passwd" })},
+		{"encoded-dot-segments", sallyport.StageInspect, []int{400, 403}, get(func(*Attacker) string { return "/v4/images/%2e%2e/%2e%2e/etc/passwd" })},
 		{"client-burst", sallyport.StageLimit, []int{429}, func(ctx context.Context, a *Attacker) (Seen, error) {
 			c := a.client("127.0.0.67")
 			defer c.CloseIdleConnections()
