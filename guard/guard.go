@@ -120,6 +120,16 @@ type HeadEdit struct{ Name, Value string }
 // sent to its issuer and written nowhere.
 type FetchKey struct{ Issuer, KeyID, Token string }
 
+// A Cost is what one exchange took of the upstream. Zero fields are unknown.
+type Cost struct {
+	CPU       time.Duration // CPU time, as the upstream reports it or as estimated
+	Estimated bool          // CPU is an estimate, from the time that a slot was held
+	Bytes     int64         // held or moved on its behalf, bodies included
+	Rows      int64         // read or written, as the upstream reports
+	Money     int64         // millionths of the unit of money that the limits speak of
+	Units     float64       // request cost in the upstream's own unit (ORCA request_cost)
+}
+
 // An Outcome is what the door knows when the exchange is over.
 type Outcome struct {
 	Status        int // what the client got; 0 = nothing
@@ -131,6 +141,8 @@ type Outcome struct {
 	ResponseBytes int64
 	// Samples of the bodies for the recorder; End hands them on as they are.
 	RequestBody, ResponseBody []byte
+	// Cost is what answering took, as far as the door knows.
+	Cost Cost
 	// Reason is the door's own, when it refused or could not forward
 	// (StageRequest, StageForward).
 	Reason *sallyport.Reason
