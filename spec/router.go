@@ -96,6 +96,36 @@ func (r *router) add(op *Operation) error {
 	return nil
 }
 
+// leaf is where the template was added, nil when it was not.
+func (r *router) leaf(template string) *leaf {
+	n := &r.root
+	for s := range strings.SplitSeq(strings.TrimPrefix(template, "/"), "/") {
+		if d, ok := unescape(s); ok {
+			s = d
+		}
+		parts, err := segmentParts(s)
+		if err != nil {
+			return nil
+		}
+		var next *routeNode
+		switch {
+		case len(parts) == 1:
+			next = n.literal[s]
+		case len(parts) == 2 && parts[0] == "" && parts[1] == "":
+			next = n.param
+		default:
+			if i := slices.IndexFunc(n.mixed, func(m *mixedNode) bool { return slices.Equal(m.parts, parts) }); i >= 0 {
+				next = n.mixed[i].next
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		n = next
+	}
+	return n.leaf
+}
+
 // segmentParts is the literal text around the parameters of a segment.
 func segmentParts(s string) (parts []string, err error) {
 	for {
@@ -156,7 +186,8 @@ func (n *routeNode) seal() {
 
 // Match finds the operation for a method and an escaped path without query.
 // Concrete segments go before templated ones; a path with dot segments or
-// empty ones has no operation. A HEAD that is not declared is answered by the
+// empty ones has no operation, and neither has one in which a parameter holds
+// what some servers read as the literal of another template. A HEAD that is not declared is answered by the
 // path's GET. It does not allocate.
 func (s *Set) Match(method, escapedPath string, m *Match) Outcome {
 	m.Op, m.N, m.Allowed, m.Implied = nil, 0, nil, false
@@ -183,6 +214,10 @@ func (s *Set) Match(method, escapedPath string, m *Match) Outcome {
 				m.Op = o
 			}
 		}
+	}
+	if len(m.Op.names) > 0 && s.hides(m.Op, method, escapedPath) {
+		m.Op, m.N, m.Implied = nil, 0, false
+		return NoPath
 	}
 	m.Allowed = l.allowed
 	m.N = len(m.Op.names)

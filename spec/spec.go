@@ -39,6 +39,7 @@ type Set struct {
 	operations []*Operation
 	router     router
 	loose      router // the same templates as lenient servers read them
+	cased      bool   // some template is not as lenient servers read it
 	o          *Options
 	notes      []Mistake
 	graph      *graphql.Schema
@@ -92,6 +93,7 @@ type Operation struct {
 
 	o           *Options
 	names       []string // of the path parameters, in order
+	loose       *leaf    // where lenient servers find it
 	path        []*param // in the same order
 	query       []*param
 	header      []*param
