@@ -18,8 +18,8 @@ const (
 	firstBuffer = 4 << 10  // a connection's read buffer to begin with; it grows for long heads
 	keepBuffer  = 16 << 10 // and is given up again above this
 	drainBytes  = 64 << 10 // what is read of a body that the handler left, to keep the connection
-	lingerBytes = 256 << 10
-	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 16 << 20
+	lingerTime  = time.Second
 )
 
 // A conn is one client's connection and everything that its requests reuse.
