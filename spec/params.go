@@ -599,6 +599,8 @@ func (c *Check) check(p *param, o occurrence) {
 		if p.media == JSON {
 			c.json(p, o.first)
 		}
+	case p.object && p.style <= form && !many && strings.HasPrefix(c.Params[o.first].Value, "{") && c.isJSON(o.first):
+		c.json(p, o.first) // so many documents mean it, where content would say it
 	case p.object || p.style == deepObject:
 		c.objectParam(p, o)
 	case p.array || p.sh.Array && (many || p.style != simple && p.style != form):
@@ -625,6 +627,12 @@ func (c *Check) json(p *param, i int32) {
 	if p.schema != nil {
 		c.holds(p.schema, p.in, p.name, maxKept)
 	}
+}
+
+// isJSON reports whether a value is JSON. No list of names and values begins
+// with a brace and is.
+func (c *Check) isJSON(i int32) bool {
+	return c.tape.Parse(bytesOf(c.Params[i].Value), jsondoc.Limits{Duplicates: true}) == nil
 }
 
 // scalar checks one value. Where the schema admits numbers or booleans, a word

@@ -187,12 +187,13 @@ func secretOf(id string) string { return "lab-secret-of-" + id }
 
 func (d *demo) issuer(ctx context.Context) (*issuer.Issuer, string, error) {
 	all := []string{"account", "domains", "events", "firewall", "images", "ips", "linodes", "lke", "longview", "nodebalancers", "object_storage",
-		"stackscripts", "volumes", "vpc", "databases", "child_account"}
+		"stackscripts", "volumes", "vpc", "databases", "child_account", "placement"}
 	var full, read []string
 	for _, s := range all {
 		full = append(full, s+":read_only", s+":read_write")
 		read = append(read, s+":read_only")
 	}
+	full = append(full, "ips:read") // as the document spells it in one place
 	clients := []issuer.Client{{ID: "auditor", Secret: secretOf("auditor"), Subject: "svc-auditor", Scopes: read}, {ID: "noisy", Secret: secretOf("noisy"), Subject: "svc-noisy", Scopes: full}}
 	for _, p := range principals {
 		clients = append(clients, issuer.Client{ID: p.id, Secret: secretOf(p.id), Subject: "svc-" + p.id, Scopes: full})
