@@ -199,6 +199,10 @@ func (s *Session) admit(now time.Time) {
 		if s.refusal == nil && s.api.auth != nil && s.on(authenticate) && s.on(authorise) {
 			s.authorise(now)
 		}
+		if s.refusal == nil {
+			s.judge(op.ofHead, now)
+			s.judge(op.ofBody, now)
+		}
 		if s.refusal == nil && s.on(limiting) {
 			s.count(op.perClient, now)
 			s.count(op.perOther, now)
@@ -220,6 +224,11 @@ func (s *Session) entryHead(now time.Time) {
 
 // enterBody reads the body of a request to an entry.
 func (s *Session) enterBody(b []byte, now time.Time) Step {
+	s.body = b
+	defer func() { s.body = nil }()
+	if s.judge(s.op.ofBody, now); s.refusal != nil {
+		return s.refuse()
+	}
 	if s.entry.graph != nil {
 		s.graphBody(b, now)
 	} else {

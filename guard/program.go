@@ -92,6 +92,8 @@ type operation struct {
 	maxAge     time.Duration
 	forbidden  *Refusal
 	stepUp     *Refusal
+	ofHead     []predicate // rules that need the head only
+	ofBody     []predicate // and those that look at the body
 	perClient  []counter
 	perOther   []counter
 	exceptions []policy.Exception
@@ -231,7 +233,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 		}
 	}
 	entries := a.NamedOperations()
-	for _, wrong := range a.Policy.Check(append(slices.Clip(known), entries...)) {
+	for _, wrong := range slices.Concat(a.Policy.Check(append(slices.Clip(known), entries...)), CheckRules(a.Policy, append(slices.Clip(known), entries...))) {
 		m = append(m, fmt.Errorf("api %s: %w", a.Name, wrong))
 	}
 	out := &api{
@@ -349,6 +351,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 		free := o.Security != nil && (len(o.Security) == 0 || slices.ContainsFunc(out.needs, func(n need) bool { return n.nothing }))
 		out.anonymous = out.anonymous || free && d.Anonymous == policy.ByContract && len(d.Scopes) == 0 && !out.steps()
 	}
+	out.rules(d.Rules)
 	if a.auth == nil && demanded {
 		out.unseen = append(out.unseen, "credentials: the specification asks for them, and no issuer or key is configured")
 	}

@@ -68,6 +68,11 @@ func (s *Session) authenticated(now time.Time) Step {
 			}
 		}
 	}
+	if !(s.op.spec == nil && s.preflight()) { // which carries no credentials
+		if s.judge(s.op.ofHead, now); s.refusal != nil {
+			return s.refuse()
+		}
+	}
 	if s.on(limiting) {
 		s.count(s.op.perOther, now)
 		if s.refusal != nil {
@@ -97,7 +102,7 @@ func (s *Session) authenticated(now time.Time) Step {
 			}
 		}
 	}
-	return s.expectBody()
+	return s.bodyRules(s.expectBody(), now)
 }
 
 // identify finds the API and the operation.

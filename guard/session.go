@@ -9,6 +9,7 @@ import (
 	sallyport "sallyport.dev"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/rule"
 	"sallyport.dev/guard/silent"
 	"sallyport.dev/spec"
 )
@@ -52,6 +53,12 @@ type Session struct {
 	kept        http.Header // head of that error
 	known       silent.Known
 	leaks       []silent.Leak
+
+	view     *rule.View // kept from one exchange to the next
+	body     []byte     // while rules look at it
+	bodiless bool
+	awaited  bool     // rules wait for the body
+	then     BodyPlan // what is wanted of it besides
 
 	reasons []sallyport.Reason
 	unseen  []string
@@ -102,6 +109,7 @@ func (s *Session) release() {
 	s.inner = s.inner[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
+	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]
 	s.reasons, s.unseen, s.fields = s.reasons[:0], s.unseen[:0], s.fields[:0]

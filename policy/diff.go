@@ -34,6 +34,7 @@ func Diff(was, now API) []string {
 	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}} {
 		d.word(f.what, fmt.Sprintf("%+v", f.was), fmt.Sprintf("%+v", f.now))
 	}
+	d.list("rule", ruleWords(was.Rules), ruleWords(now.Rules))
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
 	return d
@@ -158,6 +159,7 @@ func (d *differ) operations(was, now []OperationDemand) {
 		d.checks(name+": ", w.Checks, n.Checks)
 		d.list(name+": scope", w.Scopes, n.Scopes)
 		d.list(name+": acr", w.ACR, n.ACR)
+		d.list(name+": rule", ruleWords(w.Rules), ruleWords(n.Rules))
 		d.word(name+": greatest age of the sign-in", durationWord(w.MaxAge), durationWord(n.MaxAge))
 		d.word(name+": anonymous requests", string(w.Anonymous), string(n.Anonymous))
 		d.list(name+": limit", limitWords(w.Limits), limitWords(n.Limits))

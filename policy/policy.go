@@ -28,8 +28,10 @@ type API struct {
 	// Checks sets the mode of single stages.
 	Checks map[sallyport.Stage]sallyport.Mode `yaml:"checks" doc:"Mode of single stages: identify, limit, authenticate, authorise, validate, inspect."`
 	Auth   Auth                               `yaml:"auth" doc:"Who may call."`
-	Limits []Limit                            `yaml:"limits" doc:"How often something may happen."`
-	Bounds Bounds                             `yaml:"bounds" doc:"Sizes within which a request is looked at."`
+	// Rules must all be true for a request to be authorised.
+	Rules  []Rule  `yaml:"rules" doc:"Predicates in CEL that must be true for a request to be authorised."`
+	Limits []Limit `yaml:"limits" doc:"How often something may happen."`
+	Bounds Bounds  `yaml:"bounds" doc:"Sizes within which a request is looked at."`
 	// Shadow says what happens to a request for an operation that the
 	// specification does not declare.
 	Shadow Shadow `yaml:"shadow" enum:"observe|refuse" doc:"What happens to operations that no specification declares. Default observe."`
@@ -106,7 +108,9 @@ type OperationDemand struct {
 	// ACR and MaxAge say how, and how lately, the user must have authenticated (RFC 9470).
 	ACR    []string      `yaml:"acr" doc:"Authentication contexts (acr), one of which the token must show."`
 	MaxAge time.Duration `yaml:"max_age" doc:"How long ago the user may have authenticated (auth_time)."`
-	Limits []Limit       `yaml:"limits" doc:"How often something may happen."`
+	// Rules are those of this operation, besides those of the API.
+	Rules  []Rule  `yaml:"rules" doc:"Predicates in CEL that must be true for a request to be authorised, besides those of the API."`
+	Limits []Limit `yaml:"limits" doc:"How often something may happen."`
 	// Errors changes what holds for errors of this operation.
 	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
 	// Login says that people sign in here: all failures are answered alike.
@@ -428,6 +432,7 @@ type Demand struct {
 	ACR        []string
 	MaxAge     time.Duration
 	Anonymous  Anonymous
+	Rules      []Rule  // of the API, then of the operation
 	Limits     []Limit // of the API, then of the operation
 	OwnLimits  int     // how many at the end of Limits are the operation's own
 	Exceptions []Exception
@@ -438,7 +443,7 @@ type Demand struct {
 // For puts together what holds for op; the zero Operation stands for one that
 // no specification declares.
 func (a API) For(op sallyport.Operation) Demand {
-	d := Demand{Modes: map[sallyport.Stage]sallyport.Mode{}, Anonymous: a.Auth.Anonymous, Limits: slices.Clone(a.Limits)}
+	d := Demand{Modes: map[sallyport.Stage]sallyport.Mode{}, Anonymous: a.Auth.Anonymous, Limits: slices.Clone(a.Limits), Rules: slices.Clone(a.Rules)}
 	for _, s := range Stages() {
 		d.Modes[s] = cmp.Or(a.Checks[s], a.Mode, sallyport.Observe)
 	}
@@ -456,6 +461,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		d.ACR = append(d.ACR, o.ACR...)
 		d.MaxAge = cmp.Or(o.MaxAge, d.MaxAge)
 		d.Anonymous = cmp.Or(o.Anonymous, d.Anonymous)
+		d.Rules = append(d.Rules, o.Rules...)
 		d.Limits = append(d.Limits, o.Limits...)
 		d.OwnLimits += len(o.Limits)
 	}

@@ -138,7 +138,7 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 	if named := api.NamedOperations(); len(named) > 0 {
 		known = append(known, named...)
 	}
-	for _, x := range a.API.Check(known) {
+	for _, x := range slices.Concat(a.API.Check(known), guard.CheckRules(a.API, known)) {
 		p := path + "." + x.Path
 		m.add(c.at(p), "%s: %s", p, x.Text)
 	}

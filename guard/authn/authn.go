@@ -40,6 +40,8 @@ type Identity struct {
 	SignedIn   int64  // auth_time of the token, in seconds
 	SignedInAt bool   // whether it says so
 
+	said *said // what the token says; nil for other credentials
+
 	bound    presence // hasJKT, hasX5T: what the token is bound to
 	jkt, x5t [32]byte
 }

@@ -82,7 +82,7 @@ func (v *Verifier) Introspected(token string, s *Scratch, now time.Time) (id *Id
 	if rule := v.demand(c, now.Unix()); rule != "" {
 		return nil, rule
 	}
-	s.token = token
+	s.token, s.answer = token, answer
 	return v.cache.put(s, unsafe.SliceData(answer), now.Unix()), ""
 }
 

@@ -45,7 +45,8 @@ type Scratch struct {
 	signed    []byte // of the token itself
 	signature []byte
 	claims    claims
-	proof     proof // when it is one
+	proof     proof  // when it is one
+	answer    []byte // of the issuer about an opaque token
 
 	doc  jsondoc.Doc
 	text []byte // decoded header, then payload
@@ -58,7 +59,7 @@ func (s *Scratch) Reset() {
 		return
 	}
 	clear(s.text)
-	s.token, s.claims, s.signed, s.proof = "", claims{}, nil, proof{}
+	s.token, s.claims, s.signed, s.proof, s.answer = "", claims{}, nil, proof{}, nil
 	s.doc.Reset()
 }
 
@@ -82,7 +83,7 @@ func (s *Scratch) read(token string) string {
 
 // take reads the parts of a compact JWS by the functions given.
 func (s *Scratch) take(token string, header, payload func(text []byte) (rule string)) string {
-	s.token, s.claims, s.signed, s.signature = "", claims{}, nil, nil
+	s.token, s.claims, s.signed, s.signature, s.answer = "", claims{}, nil, nil, nil
 	if len(token) > maxToken {
 		return RuleTooLong
 	}
@@ -378,7 +379,7 @@ func (s *Scratch) instant(i int, to *int64) string {
 func (s *Scratch) identity() Identity {
 	c := &s.claims
 	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client, Actor: c.actor}
-	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0,
+	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, said: &said{token: s.token, answer: s.answer}, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0,
 		bound: c.has & (hasJKT | hasX5T), jkt: c.jkt, x5t: c.x5t}
 }
 
