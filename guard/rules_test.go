@@ -254,3 +254,44 @@ func BenchmarkRule(b *testing.B) {
 		})
 	}
 }
+
+// TestRulesOfOperationsInTheBody: rules of an operation that the body names are
+// asked once it has, and those that look at the body whatever it names.
+func TestRulesOfOperationsInTheBody(t *testing.T) {
+	p := graphProgram(t, policy.API{
+		Rules:      []policy.Rule{{Name: "no-batch", Require: `body.query != ""`}},
+		Operations: []policy.OperationDemand{{Operation: "query version", Rules: []policy.Rule{{Name: "inside", Require: `client.address.within("10.0.0.0/8")`}, {Name: "short", Require: `size(body.query) < 40`}}}},
+	})
+	for body, want := range map[string]string{
+		`{"query":"{ user(id: 7) { name } }"}`:            "",
+		`{"query":"{ version }"}`:                         "rule.inside",
+		`{"query":"{ user(id: 7) { name } version }"}`:    "rule.inside",
+		`[{"query":"{ user(id: 7) { name } }"}]`:          "rule.no-batch",
+		`{"query":"{ version }","query":"{ version }"}`:   "rule.no-batch",
+		`{"query":"{ user(id: 7) { name } v: version }"}`: "rule.inside",
+	} {
+		x := post(t, p, "/graphql", "application/json", []byte(body))
+		rules := ""
+		for _, r := range x.Decision.Reasons {
+			rules += r.Rule + " "
+		}
+		if want == "" && x.Decision.Action != sallyport.ActionAllow || want != "" && (x.Decision.Status != 403 || !strings.Contains(rules, want)) {
+			t.Errorf("%s: %s %s, want %q", body, x.Decision.Action, rules, want)
+		}
+	}
+}
+
+// BenchmarkRuleAtItsBound is the most that one rule can cost.
+func BenchmarkRuleAtItsBound(b *testing.B) {
+	c := ruled(sallyport.Enforce, nil, map[string][]policy.Rule{"search": one(`body.l.all(a, body.l.all(b, body.l.all(c, a + b + c >= 0)))`)})
+	c.Inspect = nil
+	body := []byte(`{"l":[` + strings.Repeat("1,", 200) + `1]}`)
+	p, r := compile(b, c), request("POST", "/v1/search", "", len(body))
+	if _, refusal := exchange(p, r, body, nil); refusal == nil {
+		b.Fatal("it was not stopped")
+	}
+	defer cpu(b)()
+	for b.Loop() {
+		exchange(p, r, body, nil)
+	}
+}
