@@ -55,6 +55,8 @@ type Exchange struct {
 	Also []string `cbor:"42,keyasint,omitempty"`
 	Call string   `cbor:"43,keyasint,omitempty"` // the first element of a SOAP envelope's body, as sent
 
+	Cost Cost `cbor:"44,keyasint,omitempty"` // what it took, as far as anybody knows
+
 	// Filled by observe.
 	Redacted bool        `cbor:"28,keyasint"`
 	Classes  []DataClass `cbor:"29,keyasint,omitempty"` // kinds of sensitive data found in sampled bodies
@@ -65,6 +67,16 @@ type Exchange struct {
 // a specification or discovery has named it.
 func (x *Exchange) Operation() Operation {
 	return Operation{API: x.API, Method: cmp.Or(x.Verb, x.Method), Template: x.Template, Declared: x.Declared}
+}
+
+// A Cost is what one exchange took of the upstream. Zero fields are unknown.
+type Cost struct {
+	CPU       time.Duration // CPU time, as the upstream reports it or as estimated
+	Estimated bool          // CPU is an estimate, from the time that a slot was held
+	Bytes     int64         // held or moved on its behalf, bodies included
+	Rows      int64         // read or written, as the upstream reports
+	Money     int64         // millionths of the unit of money that the limits speak of
+	Units     float64       // request cost in the upstream's own unit (ORCA request_cost)
 }
 
 // A Field is one header line.

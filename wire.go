@@ -338,6 +338,25 @@ func (w *writer) exchange(x *Exchange) {
 	w.string(41, x.Verb)
 	w.strings(42, x.Also)
 	w.string(43, x.Call)
+	w.cost(44, &x.Cost)
+	w.close(at)
+}
+
+func (w *writer) cost(k uint64, c *Cost) {
+	if *c == (Cost{}) {
+		return
+	}
+	w.key(k)
+	at := w.open()
+	w.int(1, int64(c.CPU))
+	w.bool(2, c.Estimated)
+	w.int(3, c.Bytes)
+	w.int(4, c.Rows)
+	w.int(5, c.Money)
+	if c.Units != 0 {
+		w.key(6)
+		w.b = binary.BigEndian.AppendUint64(append(w.b, cborOther|27), math.Float64bits(c.Units))
+	}
 	w.close(at)
 }
 
@@ -584,6 +603,17 @@ func (r *reader) bool() bool {
 	return r.err == nil && n == 21
 }
 
+// float reads a finite number of double precision.
+func (r *reader) float() float64 {
+	double := r.left() > 0 && r.b[r.at] == cborOther|27
+	_, n := r.head()
+	v := math.Float64frombits(n)
+	if r.err == nil && (!double || math.IsNaN(v) || math.IsInf(v, 0)) {
+		r.fail("a number of double precision is wanted")
+	}
+	return v
+}
+
 func (r *reader) time() time.Time { return time.UnixMicro(r.int()).UTC() }
 
 func (r *reader) addr() netip.Addr {
@@ -806,9 +836,32 @@ func (r *reader) exchangeField(x *Exchange, key uint64) {
 		x.Also = r.strings()
 	case 43:
 		x.Call = r.string()
+	case 44:
+		r.cost(&x.Cost)
 	default:
 		r.skip(0)
 	}
+}
+
+func (r *reader) cost(c *Cost) {
+	r.mapping(func(key uint64) {
+		switch key {
+		case 1:
+			c.CPU = time.Duration(r.int())
+		case 2:
+			c.Estimated = r.bool()
+		case 3:
+			c.Bytes = r.int()
+		case 4:
+			c.Rows = r.int()
+		case 5:
+			c.Money = r.int()
+		case 6:
+			c.Units = r.float()
+		default:
+			r.skip(0)
+		}
+	})
 }
 
 func (r *reader) decision(d *Decision) {

@@ -114,6 +114,9 @@ func (p *passage) end() {
 // unknown state and not touched again.
 func (p *passage) fault(v any) {
 	p.g.o.Log.Error("request failed in the gateway", "request", p.id, "panic", v, "stack", string(debug.Stack()))
+	if p.ses != nil {
+		p.ses.Abandon(p.g.o.Now())
+	}
 	p.ses = nil
 	if p.ended {
 		p.abort = true

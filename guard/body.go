@@ -156,9 +156,9 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 	s.snapshot(h)
 	step := s.checkAnswer(status, h)
 	if s.refusal == nil && s.api != nil && s.on(rewriting) && status >= 200 {
-		return s.silence(step, status, h, now)
+		step = s.silence(step, status, h, now)
 	}
-	return step
+	return s.tell(step, h, now)
 }
 
 // checkAnswer is the part of Response that compares it with the contract.

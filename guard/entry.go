@@ -14,11 +14,12 @@ import (
 // An entry is a path behind which the body says what is asked: its operations
 // are known only once the body has been read.
 type entry struct {
-	path  string
-	op    *operation            // what holds until then
-	ops   map[string]*operation // by key: "query user", "rpc tools/call/search"
-	graph *graph                // nil: JSON-RPC
-	rpc   *rpc
+	path    string
+	op      *operation            // what holds until then
+	ops     map[string]*operation // by key: "query user", "rpc tools/call/search"
+	ordered []*operation          // the same, in order
+	graph   *graph                // nil: JSON-RPC
+	rpc     *rpc
 }
 
 // graph is what a GraphQL entry needs.
@@ -74,7 +75,14 @@ func (a *api) enter(c *API, inspected bool) (m Mistakes) {
 			}
 			o := a.compile(nil, op, c.Policy, inspected)
 			o.keep(func(n *counter) bool { return n.own || n.per == policy.PerOperation })
+			for i := range o.perClient {
+				o.perClient[i].named = true
+			}
+			for i := range o.perOther {
+				o.perOther[i].named = true
+			}
 			e.ops[op.Key()] = o
+			e.ordered = append(e.ordered, o)
 			e.op.anonymous = e.op.anonymous || o.anonymous
 		}
 		a.entries = append(a.entries, e)

@@ -41,6 +41,8 @@ type Config struct {
 	Counters Counters        // nil: counters of its own, in memory
 	Tokens   *authn.Cache    // verified tokens; nil: a cache of its own. Sharing one keeps it warm across programs.
 	Proofs   *authn.Proofs   // proofs of possession seen, and nonces; nil: ones of its own. Share one across programs, or proofs can be used again after a change.
+	Forecast *limit.Forecast // what operations have cost; nil: one of its own
+	Tallies  *limit.Tallies  // how often limits turned somebody away; nil: ones of its own
 	Inspect  *inspect.Engine // nil: nothing is inspected, and each decision says so
 }
 
@@ -64,7 +66,9 @@ type KeySource = authn.KeySource
 type Certificate = authn.Certificate
 
 // Counters is where limits are counted; limit.Memory is one, and counters shared
-// by several nodes are another. It must be safe for concurrent use.
+// by several nodes are another. It must be safe for concurrent use. Counters
+// that have a method Alone() bool say by it that those of other nodes cannot be
+// reached; decisions then name it among what was not looked at.
 type Counters = limit.Counters
 
 // Verb says what a door does next.
@@ -120,15 +124,8 @@ type HeadEdit struct{ Name, Value string }
 // sent to its issuer and written nowhere.
 type FetchKey struct{ Issuer, KeyID, Token string }
 
-// A Cost is what one exchange took of the upstream. Zero fields are unknown.
-type Cost struct {
-	CPU       time.Duration // CPU time, as the upstream reports it or as estimated
-	Estimated bool          // CPU is an estimate, from the time that a slot was held
-	Bytes     int64         // held or moved on its behalf, bodies included
-	Rows      int64         // read or written, as the upstream reports
-	Money     int64         // millionths of the unit of money that the limits speak of
-	Units     float64       // request cost in the upstream's own unit (ORCA request_cost)
-}
+// A Cost is what one exchange took of the upstream.
+type Cost = sallyport.Cost
 
 // An Outcome is what the door knows when the exchange is over.
 type Outcome struct {

@@ -47,10 +47,10 @@ func Kinds() []Kind { return slices.Clone(kinds) }
 
 // A Refusal is how a request is turned away. Two refusals of one kind differ in
 // nothing but what a standard demands: WWW-Authenticate's error (RFC 6750),
-// Retry-After and Allow. It is shared and must not be changed.
+// Retry-After, Allow and the RateLimit fields. It is shared and must not be changed.
 type Refusal struct {
 	Kind
-	Header [][2]string // canonical names: WWW-Authenticate, Retry-After, Allow
+	Header [][2]string // canonical names: WWW-Authenticate, Retry-After, Allow, RateLimit
 	Action sallyport.Action
 	Stage  sallyport.Stage
 }

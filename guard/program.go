@@ -42,6 +42,10 @@ type Program struct {
 	engine   *inspect.Engine
 	clean    *memo
 	proofs   *authn.Proofs
+	forecast *limit.Forecast
+	tallies  *limit.Tallies
+	alone    func() bool // counters that others share cannot be asked; nil: nobody shares them
+	apis     []*api      // as configured
 
 	exact  map[string][]*api // by host, longest path first
 	suffix []suffixed        // "*.example.test", longest first
@@ -73,7 +77,9 @@ type api struct {
 
 	entries    []*entry
 	operations map[*spec.Operation]*operation
-	unknown    *operation // what holds where no operation is declared
+	ordered    []*operation // the same, in the order of the specification
+	unknown    *operation   // what holds where no operation is declared
+	headers    policy.LimitHeaders
 
 	unauthenticated, invalidCredential *Refusal
 	invalidProof, noNonce              *Refusal
@@ -96,6 +102,8 @@ type operation struct {
 	ofBody     []predicate // and those that look at the body
 	perClient  []counter
 	perOther   []counter
+	headers    policy.LimitHeaders
+	price      int64 // of one answered request, in millionths
 	exceptions []policy.Exception
 	unseen     []string // what is never looked at; shared
 	errors     policy.Errors
@@ -107,14 +115,6 @@ type operation struct {
 type need struct {
 	nothing bool // no credential at all
 	scopes  []string
-}
-
-// counter is one limit with the name it is counted under.
-type counter struct {
-	name  string
-	per   policy.Per
-	limit limit.Limit
-	own   bool // of the operation, not of the API
 }
 
 func mistake(format string, args ...any) error { return fmt.Errorf(format, args...) }
@@ -148,6 +148,15 @@ func Compile(c Config) (*Program, error) {
 		c.Proofs = authn.NewProofs(nil)
 	}
 	p.proofs = c.Proofs
+	if p.forecast = c.Forecast; p.forecast == nil {
+		p.forecast = limit.NewForecast(0)
+	}
+	if p.tallies = c.Tallies; p.tallies == nil {
+		p.tallies = new(limit.Tallies)
+	}
+	if shared, ok := p.counters.(interface{ Alone() bool }); ok {
+		p.alone = shared.Alone
+	}
 	names, places := map[string]bool{}, map[string]string{}
 	for i := range c.APIs {
 		a := &c.APIs[i]
@@ -160,6 +169,7 @@ func Compile(c Config) (*Program, error) {
 		names[a.Name] = true
 		compiled, wrong := compileAPI(a, c, p.engine != nil)
 		m = append(m, wrong...)
+		p.apis = append(p.apis, compiled)
 		for _, host := range orAny(a.Hosts) {
 			place := strings.ToLower(host) + compiled.api.Path
 			if other, taken := places[place]; taken {
@@ -238,7 +248,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	}
 	out := &api{
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
-		files:  a.Policy.Files,
+		files: a.Policy.Files, headers: a.Policy.LimitHeaders,
 		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers,
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",
@@ -267,6 +277,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	if a.Spec != nil {
 		for i, o := range a.Spec.Operations() {
 			out.operations[o] = out.compile(o, known[i], a.Policy, inspected)
+			out.ordered = append(out.ordered, out.operations[o])
 		}
 	}
 	m = append(m, out.enter(a, inspected)...)
@@ -359,21 +370,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 		out.unseen = append(out.unseen, "schema: the API has no specification")
 	}
 	out.unseen = slices.Clip(out.unseen)
-	for i, l := range d.Limits {
-		name := a.api.Name + fmt.Sprintf(" limits[%d]", i)
-		own := i - (len(d.Limits) - d.OwnLimits)
-		if own >= 0 {
-			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" limits[%d]", own)
-		} else if l.Per == policy.PerOperation {
-			name = a.api.Name + " " + op.Key() + fmt.Sprintf(" api.limits[%d]", i)
-		}
-		n := counter{name: name, per: l.Per, limit: limit.Limit{Count: l.Rate.Count, Window: l.Rate.Window, Burst: l.Burst}, own: own >= 0}
-		if l.Per == policy.PerClient {
-			out.perClient = append(out.perClient, n)
-		} else {
-			out.perOther = append(out.perOther, n)
-		}
-	}
+	a.limits(out, op, d)
 	out.forbidden = forbid(a, out)
 	if out.steps() {
 		out.stepUp = stepUp(a, out)

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -157,30 +156,6 @@ func (s *Session) preflight() bool {
 func methodRefusal(allowed []string) *Refusal {
 	return &Refusal{Kind: KindMethod, Action: sallyport.ActionRefuse, Stage: sallyport.StageIdentify,
 		Header: [][2]string{{"Allow", strings.Join(allowed, ", ")}}}
-}
-
-// count takes one from each of the counters.
-func (s *Session) count(list []counter, now time.Time) {
-	for i := range list {
-		c := &list[i]
-		key := limit.Key{Limit: c.name}
-		switch {
-		case c.per == policy.PerClient || c.per == policy.PerPrincipal && s.id == nil:
-			key.Addr = subnet(s.r.Client)
-		case c.per == policy.PerPrincipal:
-			key.Subject = s.id.Name
-		}
-		if ok, wait := s.p.counters.Take(key, c.limit, 1, now); !ok {
-			s.fault(limiting, throttled(wait), "limit."+string(c.per), sallyport.Place{}, "",
-				strconv.Itoa(c.limit.Count)+" in "+c.limit.Window.String()+" per "+string(c.per))
-		}
-	}
-}
-
-func throttled(wait time.Duration) *Refusal {
-	seconds := max(1, int64((wait+time.Second-1)/time.Second))
-	return &Refusal{Kind: KindLimited, Action: sallyport.ActionThrottle, Stage: sallyport.StageLimit,
-		Header: [][2]string{{"Retry-After", strconv.FormatInt(seconds, 10)}}}
 }
 
 // authenticate proves who calls. When a key of a configured issuer is not in

@@ -41,6 +41,8 @@ type Session struct {
 	fetched    bool            // the door has been asked to fetch once
 	credential sallyport.Place // where an API key was presented
 
+	owed []owed // limits that are settled, or told of, once it is answered
+
 	inspected inspect.Scratch
 	text      []byte // scratch for unescaped JSON strings
 
@@ -107,6 +109,8 @@ func (s *Session) release() {
 	s.p, s.r, s.api, s.op, s.id, s.refusal, s.entry = nil, Request{}, nil, nil, nil, nil, nil
 	clear(s.inner)
 	s.inner = s.inner[:0]
+	clear(s.owed)
+	s.owed = s.owed[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
@@ -268,12 +272,17 @@ func subnet(a netip.Addr) netip.Addr {
 // End closes the session and gives the record of the exchange, which is the
 // caller's. The session must not be used again.
 func (s *Session) End(o Outcome, now time.Time) *sallyport.Exchange {
+	cost := o.Cost
+	if len(s.owed) > 0 {
+		cost = s.costOf(&o)
+		s.settle(&cost, o.Origin != 0, now)
+	}
 	x := &sallyport.Exchange{
 		ID: s.r.ID, Time: s.began, Duration: now.Sub(s.began), Upstream: o.Upstream, Door: s.r.Door,
 		Method: s.r.Method, Host: s.r.Host, Path: s.r.Path, Query: s.r.RawQuery, Proto: s.r.Proto, TLS: s.r.TLS,
 		Client: s.r.Client, Principal: s.Principal(), Status: o.Status, Origin: o.Origin, Instance: o.Instance, Retries: o.Retries,
 		RequestBytes: o.RequestBytes, ResponseBytes: o.ResponseBytes, RequestBody: o.RequestBody, ResponseBody: o.ResponseBody,
-		NewStatus: s.check.NewStatus, Call: s.check.Action,
+		NewStatus: s.check.NewStatus, Call: s.check.Action, Cost: cost,
 	}
 	if s.api != nil {
 		x.API, x.Template, x.Declared = s.api.api.Name, s.op.op.Template, s.op.op.Declared

@@ -48,7 +48,8 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.mode("mode", a.Mode)
 	m.checks("checks", a.Checks)
 	m.auth(a.Auth)
-	m.limits("limits", a.Limits)
+	m.limits("limits", a.Limits, &a, false)
+	oneOf(&m, "limit_headers", a.LimitHeaders, HeadersRefused, HeadersAlways, HeadersOff)
 	m.bounds(a.Bounds)
 	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
 	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
@@ -62,7 +63,10 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 		}
 		m.mode(path+".mode", o.Mode)
 		m.checks(path+".checks", o.Checks)
-		m.limits(path+".limits", o.Limits)
+		m.limits(path+".limits", o.Limits, &a, true)
+		if o.Price < 0 || o.Price > 1e9 {
+			m.add(path+".price", "%g; want 0 to 1e9", o.Price)
+		}
 		m.errors(path+".errors", o.Errors)
 		oneOf(&m, path+".anonymous", o.Anonymous, Never, Always)
 		m.scopes(path+".scopes", o.Scopes)
@@ -165,22 +169,6 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-func (m *Mistakes) limits(path string, ls []Limit) {
-	for i, l := range ls {
-		p := fmt.Sprintf("%s[%d]", path, i)
-		if l.Rate.Count < 1 || l.Rate.Window <= 0 {
-			m.add(p+".rate", "missing; want a rate such as 100/min")
-		}
-		if l.Burst < 0 {
-			m.add(p+".burst", "%d is negative", l.Burst)
-		}
-		if l.Per == "" {
-			m.add(p+".per", "missing; want client, principal or operation")
-		}
-		oneOf(m, p+".per", l.Per, PerClient, PerPrincipal, PerOperation)
-	}
 }
 
 func (m *Mistakes) bounds(b Bounds) {

@@ -18,6 +18,7 @@ func Diff(was, now API) []string {
 	d.checks("", was.Checks, now.Checks)
 	d.auth(was.Auth, now.Auth)
 	d.list("limit", limitWords(was.Limits), limitWords(now.Limits))
+	d.word("RateLimit fields in answers", string(cmp.Or(was.LimitHeaders, HeadersRefused)), string(cmp.Or(now.LimitHeaders, HeadersRefused)))
 	wb, nb := was.Bounds.WithDefaults(), now.Bounds.WithDefaults()
 	d.word("body bound", bytesWord(wb.Body), bytesWord(nb.Body))
 	d.word("answer bound", bytesWord(wb.Answer), bytesWord(nb.Answer))
@@ -163,6 +164,7 @@ func (d *differ) operations(was, now []OperationDemand) {
 		d.word(name+": greatest age of the sign-in", durationWord(w.MaxAge), durationWord(n.MaxAge))
 		d.word(name+": anonymous requests", string(w.Anonymous), string(n.Anonymous))
 		d.list(name+": limit", limitWords(w.Limits), limitWords(n.Limits))
+		d.word(name+": price", priceWord(w.Price), priceWord(n.Price))
 	}
 	for _, w := range was {
 		n, ok := find(now, w.Operation)
@@ -208,6 +210,13 @@ func durationWord(d time.Duration) string {
 		return ""
 	}
 	return d.String()
+}
+
+func priceWord(p float64) string {
+	if p == 0 {
+		return ""
+	}
+	return Quantity{Value: p}.String()
 }
 
 func limitWords(ls []Limit) []string {

@@ -5,7 +5,7 @@
 // In come plain values as they stand in the configuration file; out go every
 // mistake in them (Check), the demand that holds for one operation (For), and
 // the difference between two policies in words (Diff). It never looks at a
-// request, reads no clock and does no I/O.
+// request, reads no clock and does no I/O, but for looking up time zones.
 package policy
 
 import (
@@ -30,8 +30,10 @@ type API struct {
 	Auth   Auth                               `yaml:"auth" doc:"Who may call."`
 	// Rules must all be true for a request to be authorised.
 	Rules  []Rule  `yaml:"rules" doc:"Predicates in CEL that must be true for a request to be authorised."`
-	Limits []Limit `yaml:"limits" doc:"How often something may happen."`
-	Bounds Bounds  `yaml:"bounds" doc:"Sizes within which a request is looked at."`
+	Limits []Limit `yaml:"limits" doc:"How often something may happen, and how much of something may be used."`
+	// LimitHeaders says which answers carry the RateLimit fields of the IETF.
+	LimitHeaders LimitHeaders `yaml:"limit_headers" enum:"refused|always|off" doc:"Which answers carry RateLimit and RateLimit-Policy: those refused by a limit, all, or none. Default refused."`
+	Bounds       Bounds       `yaml:"bounds" doc:"Sizes within which a request is looked at."`
 	// Shadow says what happens to a request for an operation that the
 	// specification does not declare.
 	Shadow Shadow `yaml:"shadow" enum:"observe|refuse" doc:"What happens to operations that no specification declares. Default observe."`
@@ -110,7 +112,10 @@ type OperationDemand struct {
 	MaxAge time.Duration `yaml:"max_age" doc:"How long ago the user may have authenticated (auth_time)."`
 	// Rules are those of this operation, besides those of the API.
 	Rules  []Rule  `yaml:"rules" doc:"Predicates in CEL that must be true for a request to be authorised, besides those of the API."`
-	Limits []Limit `yaml:"limits" doc:"How often something may happen."`
+	Limits []Limit `yaml:"limits" doc:"How often something may happen, and how much of something may be used."`
+	// Price is what one answered request costs, for limits of money, where the
+	// upstream does not report it.
+	Price float64 `yaml:"price" doc:"What one answered request costs, for limits of money, where the upstream does not report it."`
 	// Errors changes what holds for errors of this operation.
 	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
 	// Login says that people sign in here: all failures are answered alike.
@@ -281,35 +286,6 @@ const (
 	Refuse Shadow = "refuse"
 )
 
-// Per is what a limit counts by.
-type Per string
-
-// What a limit counts by: the client's address (IPv6 by /64), the proven
-// principal (the client when there is none), or the operation as a whole.
-const (
-	PerClient    Per = "client"
-	PerPrincipal Per = "principal"
-	PerOperation Per = "operation"
-)
-
-// A Limit bounds how often something may happen.
-type Limit struct {
-	Rate  Rate `yaml:"rate" need:"1" doc:"Count and window, such as 100/min."`
-	Burst int  `yaml:"burst" doc:"How many at once. Default the rate's count."` // at once; zero is the rate's count
-	Per   Per  `yaml:"per" need:"1" enum:"client|principal|operation" doc:"What is counted by."`
-}
-
-func (l Limit) String() string {
-	s := l.Rate.String() + " per " + string(l.Per)
-	if l.Burst > 0 {
-		s += fmt.Sprintf(" (burst %d)", l.Burst)
-	}
-	return s
-}
-
-// Capacity is how many may happen at once.
-func (l Limit) Capacity() int { return cmp.Or(l.Burst, l.Rate.Count) }
-
 // A Rate is a count per window of time, written "100/min".
 type Rate struct {
 	Count  int
@@ -334,15 +310,30 @@ func ParseRate(s string) (Rate, error) {
 	if err != nil || n < 1 || n > math.MaxInt32 {
 		return Rate{}, bad
 	}
-	window = strings.TrimSpace(window)
-	if d, ok := units[window]; ok {
-		return Rate{n, d}, nil
-	}
-	d, err := time.ParseDuration(window)
-	if err != nil || d < time.Millisecond || d > 366*24*time.Hour {
+	d, ok := parseWindow(window)
+	if !ok {
 		return Rate{}, bad
 	}
 	return Rate{n, d}, nil
+}
+
+func parseWindow(s string) (time.Duration, bool) {
+	s = strings.TrimSpace(s)
+	if d, ok := units[s]; ok {
+		return d, true
+	}
+	d, err := time.ParseDuration(s)
+	return d, err == nil && d >= time.Millisecond && d <= 366*24*time.Hour
+}
+
+// windowWord writes a window as parseWindow reads it.
+func windowWord(d time.Duration) string {
+	for _, u := range []string{"s", "min", "h", "day"} {
+		if units[u] == d {
+			return u
+		}
+	}
+	return d.String()
 }
 
 // UnmarshalText reads what ParseRate reads.
@@ -358,12 +349,7 @@ func (r Rate) String() string {
 	if r.Count == 0 {
 		return ""
 	}
-	for _, u := range []string{"s", "min", "h", "day"} {
-		if units[u] == r.Window {
-			return fmt.Sprintf("%d/%s", r.Count, u)
-		}
-	}
-	return fmt.Sprintf("%d/%s", r.Count, r.Window)
+	return fmt.Sprintf("%d/%s", r.Count, windowWord(r.Window))
 }
 
 // Bounds are the sizes within which a request is looked at, and what happens
@@ -438,6 +424,7 @@ type Demand struct {
 	Exceptions []Exception
 	Errors     Errors // with every field set
 	Login      bool
+	Price      int64 // of one answered request, in millionths
 }
 
 // For puts together what holds for op; the zero Operation stands for one that
@@ -464,6 +451,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		d.Rules = append(d.Rules, o.Rules...)
 		d.Limits = append(d.Limits, o.Limits...)
 		d.OwnLimits += len(o.Limits)
+		d.Price = cmp.Or(Quantity{Value: o.Price}.in(Money), d.Price)
 	}
 	d.Errors = d.Errors.Over(DefaultErrors)
 	for _, e := range a.Exceptions {

@@ -108,6 +108,24 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"{limits: [{rate: 1/s}]}":                                                                                    "limits[0].per: missing",
 		"{limits: [{rate: 1/s, per: moon}]}":                                                                         `limits[0].per: "moon"`,
 		"{limits: [{rate: 1/s, per: client, burst: -1}]}":                                                            "burst: -1 is negative",
+		"{limits: [{rate: 1/s, concurrent: 3, per: client}]}":                                                        "more than one thing",
+		"{limits: [{cpu: 5/s, per: client}]}":                                                                        "limits[0].cpu: 5/s: want a time",
+		"{limits: [{rows: 5ms/s, per: client}]}":                                                                     "want a number",
+		"{limits: [{bytes: 5ms/s, per: client}]}":                                                                    "want a size",
+		"{limits: [{rows: 1.5/s, per: client}]}":                                                                     "want a whole number",
+		"{limits: [{money: 1e14/s, per: client}]}":                                                                   "too much",
+		"{limits: [{concurrent: -3, per: client}]}":                                                                  "limits[0].concurrent",
+		"{limits: [{concurrent: 3, burst: 3, per: client}]}":                                                         "limits[0].burst",
+		"{limits: [{cpu: 1s/s, burst: 3, per: client}]}":                                                             "limits[0].burst: 3: want a time",
+		"{limits: [{quota: 3/day, zone: Atlantis, per: client}]}":                                                    "limits[0].zone",
+		"{limits: [{quota: 3/day, of: cpu, per: client}]}":                                                           "limits[0].quota",
+		"{limits: [{rate: 3/s, of: cpu, per: client}]}":                                                              "belong to a quota",
+		"{limits: [{rate: 3/s, name: 'a b', per: client}]}":                                                          "limits[0].name",
+		"{limits: [{rate: 3/s, per: key}]}":                                                                          "auth.keys has none",
+		"{limits: [{rate: 3/s, per: oauth_client}]}":                                                                 "auth.oidc has no issuer",
+		"{operations: [{operation: getItem, limits: [{rate: 3/s, per: api}]}]}":                                      "among the API's limits",
+		"{operations: [{operation: getItem, price: -1}]}":                                                            "operations[0].price",
+		"{limit_headers: sometimes}":                                                                                 "limit_headers",
 		"{bounds: {body: -1}}":                                                                                       "bounds.body",
 		"{bounds: {sample: 9999999}}":                                                                                "bounds.sample",
 		"{bounds: {oversize: cut}}":                                                                                  "bounds.oversize",
@@ -249,5 +267,31 @@ func TestDiffInWords(t *testing.T) {
 	}
 	if same := policy.Diff(now, now); len(same) > 0 {
 		t.Errorf("no change is %q", same)
+	}
+}
+
+func TestLimitsAreReadAndSaid(t *testing.T) {
+	for text, want := range map[string]struct {
+		said            string
+		count, capacity int64
+		window          time.Duration
+	}{
+		"{rate: 100/min, per: client}":                                     {"100/min per client", 100, 100, time.Minute},
+		"{rate: 5/s, burst: 20, per: principal}":                           {"5/s per principal (burst 20)", 5, 20, time.Second},
+		"{cpu: 500ms/s, burst: 2s, per: principal}":                        {"500ms/s of cpu per principal (burst 2s)", 5e8, 2e9, time.Second},
+		"{bytes: 10MiB/min, per: client, name: down}":                      {"down: 10MiB/min of bytes per client", 10 << 20, 10 << 20, time.Minute},
+		"{money: 2.50/h, per: principal}":                                  {"2.5/h of money per principal", 2.5e6, 2.5e6, time.Hour},
+		"{concurrent: 8, per: api}":                                        {"8 at once per api", 8, 8, 0},
+		"{quota: 10000/day, per: principal}":                               {"10000 each day per principal", 10000, 10000, 0},
+		"{quota: 5GiB/month, of: bytes, zone: Europe/Vienna, per: client}": {"5GiB each month of bytes in Europe/Vienna per client", 5 << 30, 5 << 30, 0},
+	} {
+		a := read(t, "{limits: ["+text+"]}")
+		if m := a.Check(nil); len(m) > 0 {
+			t.Errorf("%s: %v", text, m)
+		}
+		l := a.Limits[0]
+		if l.String() != want.said || l.Count() != want.count || l.Capacity() != want.capacity || l.Window() != want.window {
+			t.Errorf("%s: %q %d %d %s, want %+v", text, l, l.Count(), l.Capacity(), l.Window(), want)
+		}
 	}
 }
