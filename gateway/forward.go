@@ -81,6 +81,7 @@ func (p *passage) forward() {
 		p.refuse(guard.KindUnavailable, nil, forwardReason("pool.none", "no upstreams are configured for this API"))
 		return
 	}
+	p.plain = p.ses.PlainAnswer()
 	p.pool.earnRetry()
 	p.forwarded()
 	for p.try() {
@@ -367,7 +368,7 @@ func (p *passage) forwarded() {
 // when nothing else has to go.
 func (p *passage) requestHeader() http.Header {
 	h := p.r.Header
-	if !p.options {
+	if !p.options && !p.plain {
 		clean := true
 		for name := range h {
 			if p.g.strip.verdict(name) == remove {
@@ -391,6 +392,9 @@ func (p *passage) requestHeader() http.Header {
 	if p.options {
 		connectionOptions(h["Connection"], func(name string) bool { delete(p.header, name); return true })
 	}
+	if p.plain {
+		askPlain(p.header)
+	}
 	return p.header
 }
 
@@ -405,6 +409,9 @@ func (p *passage) standardHeader() http.Header {
 	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
 	for _, f := range p.fields {
 		h[f.Name] = []string{f.Value}
+	}
+	if p.plain {
+		askPlain(h)
 	}
 	if p.grpc {
 		h["Te"] = []string{"trailers"}
@@ -470,6 +477,9 @@ func (p *passage) reply() outcome {
 		}
 		switch step := p.ses.ResponseBody(b, g.o.Now()); step.Verb {
 		case guard.Proceed:
+			if step.Replace != nil {
+				p.replace(step)
+			}
 		case guard.Rewrite:
 			p.rewrite(step, !ended)
 			return o
@@ -727,7 +737,7 @@ func (p *passage) trailers() {
 		editHead(trailer, p.ses.Trailer(trailer))
 	}
 	for name, values := range trailer {
-		if !hopByHop[name] && !tells[name] && name != "Content-Length" {
+		if !hopByHop[name] && !tells[name] && !(p.changed && speaksOfBody[name]) && name != "Content-Length" {
 			p.w.Header()[http.TrailerPrefix+name] = slices.Clone(values)
 		}
 	}

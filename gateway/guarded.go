@@ -202,8 +202,14 @@ func (l *localPassage) sampleLimit() int64 {
 // release hands what is held to the guard and, unless it refuses, sends it.
 func (l *localPassage) release() {
 	b := l.held.Bytes()
-	if l.refused(l.ses.ResponseBody(b[:min(int64(len(b)), l.step.BodyLimit+1)], time.Now())) {
+	step := l.ses.ResponseBody(b[:min(int64(len(b)), l.step.BodyLimit+1)], time.Now())
+	if l.refused(step) {
 		return
+	}
+	if step.Replace != nil {
+		b = step.Replace
+		editHead(l.w.Header(), step.Head)
+		l.w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	}
 	l.head()
 	l.pass(b)

@@ -35,6 +35,8 @@ type passage struct {
 	upgrade  string // protocol asked for, "" for none
 	options  bool   // Connection names headers that end here
 	grpc     bool   // HTTP/2 end to end
+	plain    bool   // the answer is asked for whole, and without an encoding
+	changed  bool   // another body goes out than came
 	fields   [4]http1.Field
 	header   http.Header // request headers for the upstream, when not the client's own
 	tried    []*instance

@@ -19,6 +19,7 @@ type counters struct {
 
 	tries, retries              atomic.Int64
 	rewritten                   atomic.Int64
+	stripped                    atomic.Int64
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
@@ -108,6 +109,7 @@ var (
 	descDuration  = prometheus.NewDesc("sallyport_request_duration_seconds", "From the head of a request to the end of its answer.", nil, nil)
 	descTries     = prometheus.NewDesc("sallyport_upstream_tries_total", "Requests sent to instances.", nil, nil)
 	descRetries   = prometheus.NewDesc("sallyport_upstream_retries_total", "Of these, sent again to another instance.", nil, nil)
+	descStripped  = prometheus.NewDesc("sallyport_stripped_total", "Answers that went out without something that came in them.", nil, nil)
 	descRewritten = prometheus.NewDesc("sallyport_rewritten_total", "Upstream errors that were answered by a problem in their place.", nil, nil)
 	descInFlight  = prometheus.NewDesc("sallyport_requests_in_flight", "Requests in flight.", nil, nil)
 	descConns     = prometheus.NewDesc("sallyport_connections", "Client connections open.", nil, nil)
@@ -128,7 +130,7 @@ func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Coll
 // Describe implements prometheus.Collector.
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descInFlight, descConns, descOpened, descRejected, descHandshake,
+		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descInFlight, descConns, descOpened, descRejected, descHandshake,
 		descBytes, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
@@ -153,6 +155,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	counter(descTries, m.Tries)
 	counter(descRetries, m.Retries)
 	counter(descRewritten, g.count.rewritten.Load())
+	counter(descStripped, g.count.stripped.Load())
 	counter(descOpened, m.Opened)
 	counter(descRejected, m.Rejected)
 	counter(descHandshake, m.Handshakes)

@@ -156,7 +156,7 @@ func shop(t testing.TB) guard.API {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return guard.API{API: sallyport.API{Name: "shop"}, Spec: set, Policy: policy.API{Mode: sallyport.Enforce, Answers: sallyport.Enforce}}
+	return guard.API{API: sallyport.API{Name: "shop"}, Spec: set, Policy: policy.API{Mode: sallyport.Enforce, Answers: policy.Answers{Mode: sallyport.Enforce}}}
 }
 
 // An answer that the specification does not allow never reaches the client.

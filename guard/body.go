@@ -163,8 +163,11 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 
 // checkAnswer is the part of Response that compares it with the contract.
 func (s *Session) checkAnswer(status int, h http.Header) Step {
-	if s.refusal != nil || s.api == nil || s.op.spec == nil || s.api.answers == sallyport.Off || status < 200 {
+	if s.refusal != nil || s.api == nil || s.op.spec == nil && s.op.answer == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
+	}
+	if s.op.answer != nil {
+		return s.expectAnswer(status, h)
 	}
 	s.op.spec.CheckResponse(&s.check, status, h)
 	if s.check.NewStatus {
@@ -208,6 +211,9 @@ func (s *Session) ResponseBody(b []byte, now time.Time) Step {
 		return s.proceed(BodyNone, 0)
 	}
 	s.plan = BodyNone
+	if s.op.answer != nil {
+		return s.judgeAnswer(b)
+	}
 	if int64(len(b)) > s.api.bounds.Answer {
 		s.miss("answer: larger than the bound of what is looked at")
 		return s.proceed(BodyNone, 0)
@@ -224,9 +230,13 @@ var refusedAnswer = &Refusal{Kind: KindBadAnswer, Action: sallyport.ActionRefuse
 func (s *Session) answered() {
 	problems := s.check.Problems[s.seen:]
 	s.seen = len(s.check.Problems)
+	mode, r := s.api.answers, refusedAnswer
+	if a := s.op.answer; a != nil {
+		mode, r = a.mode(a.Types), refusalOf(a.Types)
+	}
 	for i := range problems {
 		p := &problems[i]
-		s.add(validate, s.api.answers, refusedAnswer, "answer."+strings.TrimPrefix(p.Rule, "response."), p.Place, "", p.Detail)
+		s.add(validate, mode, r, "answer."+strings.TrimPrefix(p.Rule, "response."), p.Place, "", p.Detail)
 	}
 }
 

@@ -112,7 +112,8 @@ type Step struct {
 	BodyLimit int64
 	Fetch     FetchKey
 	Refusal   *Refusal      // set when Verb is Refuse or Rewrite; shared, not to be changed
-	Head      []HeadEdit    // of Response: changes to the answer's head, unless it is replaced
+	Head      []HeadEdit    // of Response, and of ResponseBody with Replace: changes to the answer's head, unless it is replaced
+	Replace   []byte        // of ResponseBody: the body to send in place of the one handed over; nil = that one
 	Wait      time.Duration // of Rewrite: how long to hold the answer back
 }
 

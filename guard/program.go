@@ -107,8 +107,9 @@ type operation struct {
 	exceptions []policy.Exception
 	unseen     []string // what is never looked at; shared
 	errors     policy.Errors
-	login      bool // people sign in here
-	loginLike  bool // or it looks as if they did
+	login      bool         // people sign in here
+	loginLike  bool         // or it looks as if they did
+	answer     *answerRules // nil: answers have a mode and no more
 }
 
 // need is one alternative of a specification's security requirement.
@@ -250,6 +251,8 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
 		files: a.Policy.Files, headers: a.Policy.LimitHeaders,
 		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers,
+		files:  a.Policy.Files,
+		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers.Mode,
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",
 		operations:   map[*spec.Operation]*operation{},
@@ -280,6 +283,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 			out.ordered = append(out.ordered, out.operations[o])
 		}
 	}
+	m = append(m, sensitiveWords(a, known)...)
 	m = append(m, out.enter(a, inspected)...)
 	return out, m
 }
@@ -333,6 +337,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 	d := p.For(op)
 	out := &operation{spec: o, op: op, scopes: d.Scopes, acr: d.ACR, maxAge: d.MaxAge, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
 	out.errors, out.login = d.Errors, d.Login
+	out.answer = a.answerRules(o, p.Answers, d.Sensitive)
 	out.loginLike = d.Login || signsIn(o, op)
 	d.Modes[sallyport.StageRewrite] = d.Errors.Mode
 	for i, name := range stageNames {

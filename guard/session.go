@@ -46,15 +46,16 @@ type Session struct {
 	inspected inspect.Scratch
 	text      []byte // scratch for unescaped JSON strings
 
-	plan        BodyPlan // of the body expected next
-	contentType string
-	answer      int // status of the upstream's answer
-	answerType  string
-	hushing     bool // ResponseBody is to look at an error
-	encoding    string
-	kept        http.Header // head of that error
-	known       silent.Known
-	leaks       []silent.Leak
+	plan         BodyPlan // of the body expected next
+	contentType  string
+	answer       int // status of the upstream's answer
+	answerType   string
+	hushing      bool // ResponseBody is to look at an error
+	encoding     string
+	answerCoding string      // Content-Encoding of an answer that is looked at
+	kept         http.Header // head of that error
+	known        silent.Known
+	leaks        []silent.Leak
 
 	view     *rule.View // kept from one exchange to the next
 	body     []byte     // while rules look at it
@@ -114,6 +115,7 @@ func (s *Session) release() {
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
+	s.answerCoding = ""
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]
 	s.reasons, s.unseen, s.fields = s.reasons[:0], s.unseen[:0], s.fields[:0]

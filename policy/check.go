@@ -53,7 +53,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.bounds(a.Bounds)
 	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
 	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
-	m.mode("answers", a.Answers)
+	m.answers(a.Answers)
 	m.errors("errors", a.Errors)
 	for i, o := range a.Operations {
 		path := fmt.Sprintf("operations[%d]", i)
@@ -74,6 +74,9 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 			m.add(path+".scopes", "scopes are demanded, but auth names no issuer and no key that could carry them")
 		}
 		m.words(path+".acr", o.ACR)
+		if len(o.Sensitive) > 0 && a.Answers.Sensitive == "" {
+			m.add(path+".sensitive", "kinds of sensitive data are declared, but answers.sensitive does not say what happens to others")
+		}
 		if o.MaxAge < 0 || o.MaxAge%time.Second != 0 {
 			m.add(path+".max_age", "%s; want whole seconds", o.MaxAge)
 		}

@@ -27,7 +27,7 @@ func Diff(was, now API) []string {
 	d.word("an encoded body", string(wb.Encoded), string(nb.Encoded))
 	d.word("undeclared operations", orRecord(was.Shadow), orRecord(now.Shadow))
 	d.word("undocumented parameters", orRecord(was.Undocumented), orRecord(now.Undocumented))
-	d.word("answers", orObserve(was.Answers), orObserve(now.Answers))
+	d.word("answers", was.Answers.String(), now.Answers.String())
 	d.errors("", was.Errors, now.Errors)
 	for _, f := range []struct {
 		what     string
@@ -159,6 +159,7 @@ func (d *differ) operations(was, now []OperationDemand) {
 		d.word(name+": failures of signing in", loginWord(w.Login), loginWord(n.Login))
 		d.checks(name+": ", w.Checks, n.Checks)
 		d.list(name+": scope", w.Scopes, n.Scopes)
+		d.list(name+": sensitive data of the kind", w.Sensitive, n.Sensitive)
 		d.list(name+": acr", w.ACR, n.ACR)
 		d.list(name+": rule", ruleWords(w.Rules), ruleWords(n.Rules))
 		d.word(name+": greatest age of the sign-in", durationWord(w.MaxAge), durationWord(n.MaxAge))

@@ -40,8 +40,8 @@ type API struct {
 	// Undocumented says what happens to a parameter or body property that the
 	// specification does not declare; "" records it.
 	Undocumented Shadow `yaml:"undocumented" enum:"observe|refuse" doc:"What happens to parameters and body properties that no specification declares. Default observe."`
-	// Answers is the mode of the checks of what the upstream answers; "" is observe.
-	Answers sallyport.Mode `yaml:"answers" enum:"observe|enforce|off" doc:"Mode of the checks of answers. Default observe."`
+	// Answers is what is demanded of what the upstream answers.
+	Answers Answers `yaml:"answers" doc:"What is demanded of answers: a mode, or what happens to each kind of finding."`
 	// Errors says what becomes of the upstream's errors, and of what the head
 	// of any of its answers gives away.
 	Errors     Errors            `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
@@ -118,6 +118,8 @@ type OperationDemand struct {
 	Price float64 `yaml:"price" doc:"What one answered request costs, for limits of money, where the upstream does not report it."`
 	// Errors changes what holds for errors of this operation.
 	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
+	// Sensitive are kinds of sensitive data that its answers may hold.
+	Sensitive []string `yaml:"sensitive" doc:"Kinds of sensitive data that its answers may hold, such as email or payment-card."`
 	// Login says that people sign in here: all failures are answered alike.
 	Login bool `yaml:"login" doc:"People sign in here: all failures are answered alike in status, body, size and time class."`
 }
@@ -424,7 +426,8 @@ type Demand struct {
 	Exceptions []Exception
 	Errors     Errors // with every field set
 	Login      bool
-	Price      int64 // of one answered request, in millionths
+	Price      int64    // of one answered request, in millionths
+	Sensitive  []string // kinds that answers may hold, the API's included
 }
 
 // For puts together what holds for op; the zero Operation stands for one that
@@ -434,6 +437,7 @@ func (a API) For(op sallyport.Operation) Demand {
 	for _, s := range Stages() {
 		d.Modes[s] = cmp.Or(a.Checks[s], a.Mode, sallyport.Observe)
 	}
+	d.Sensitive = slices.Clone(a.Answers.Declared)
 	d.Errors = a.Errors.Over(Errors{Mode: cmp.Or(a.Mode, sallyport.Observe)})
 	for _, o := range a.Operations {
 		if !names(o.Operation, op) {
@@ -444,6 +448,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		}
 		d.Errors = o.Errors.Over(Errors{Mode: o.Mode}).Over(d.Errors)
 		d.Login = d.Login || o.Login
+		d.Sensitive = append(d.Sensitive, o.Sensitive...)
 		d.Scopes = append(d.Scopes, o.Scopes...)
 		d.ACR = append(d.ACR, o.ACR...)
 		d.MaxAge = cmp.Or(o.MaxAge, d.MaxAge)

@@ -59,7 +59,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"{checks: {decide: off}}":                                  `checks: "decide" is not one of`,
 		"{shadow: ask}":                                            `shadow: "ask"`,
 		"{undocumented: drop}":                                     `undocumented: "drop"`,
-		"{answers: maybe}":                                         `answers: "maybe"`,
+		"{answers: maybe}":                                         `answers.mode: "maybe"`,
 		"{auth: {oidc: [{audience: a}]}}":                          "auth.oidc[0].issuer: missing",
 		`{auth: {oidc: [{issuer: "https://i"}]}}`:                  "auth.oidc[0].audience: missing",
 		`{auth: {oidc: [{issuer: "http://i", audience: a}]}}`:      "want https",

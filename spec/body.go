@@ -262,10 +262,15 @@ func (c *Check) jsonBody(m *media, lim jsondoc.Limits, body []byte) {
 func (c *Check) evaluate(s *schema.Schema) {
 	c.eval.Problems, c.eval.Undocumented = c.eval.Problems[:0], c.eval.Undocumented[:0]
 	c.eval.Max, c.eval.Names, c.eval.Direction = maxKept, true, c.direction
+	c.eval.Lenient = c.lenient
 	if !s.Evaluate(&c.Doc, 0, &c.eval) {
 		for _, x := range c.eval.Problems {
 			c.problem(sallyport.InBody, x.Pointer, x.Rule, x.Detail)
 		}
+	}
+	if c.lenient {
+		c.strays()
+		return
 	}
 	for _, i := range c.eval.Undocumented {
 		if len(c.Undocumented) >= maxUndocumented {
@@ -274,6 +279,9 @@ func (c *Check) evaluate(s *schema.Schema) {
 		c.undocumented(sallyport.InBody, c.starred(i))
 	}
 }
+
+// Starred is the pointer of a node of Doc with indexes of arrays as *.
+func (c *Check) Starred(i int) string { return strings.Clone(c.starred(i)) }
 
 // starred is the pointer of a node with array indexes as *.
 func (c *Check) starred(i int) string {

@@ -757,6 +757,7 @@ const maxKept = 8
 func (c *Check) holds(s *schema.Schema, in sallyport.In, name string, keep int) bool {
 	c.eval.Problems, c.eval.Undocumented = c.eval.Problems[:0], c.eval.Undocumented[:0]
 	c.eval.Max, c.eval.Names, c.eval.Direction = keep, false, c.direction
+	c.eval.Lenient = false
 	if s.Evaluate(&c.tape, 0, &c.eval) {
 		return true
 	}

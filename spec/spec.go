@@ -150,6 +150,7 @@ type Check struct {
 	Files        []File            // of a multipart body
 	Undocumented []sallyport.Place // query parameters and body properties that no schema names
 	NewStatus    bool              // the answer's status is not declared
+	Strays       []Stray           // members of the answer that no schema for their object names; of CheckAnswer
 	NotChecked   []string          // what was not looked at, for people
 
 	arena     []byte // decoded text that Params alias
@@ -161,10 +162,12 @@ type Check struct {
 	eval      schema.Evaluation
 	direction schema.Direction
 	scratch   []byte
+	again     jsondoc.Doc // of AnswerHolds
 	xml       xmldoc.Doc
 	xmlText   []byte  // that Doc is over, when the body was XML
 	xmlSeen   []uint8 // beside xml.Elements: 1 = in a list already, 2 = one of its name came before
 	crowded   bool
+	lenient   bool // CheckAnswer is at it
 }
 
 // Reset forgets the findings and keeps the memory. Strings of Params are good
@@ -179,6 +182,9 @@ func (c *Check) Reset() {
 	c.Action = ""
 	clear(c.Files)
 	c.Files = c.Files[:0]
+	clear(c.Strays)
+	c.Strays = c.Strays[:0]
+	c.again.Reset()
 	c.xml.Reset()
 	if cap(c.xmlText) > maxKeptArena {
 		c.xmlText = nil
@@ -191,6 +197,9 @@ func (c *Check) Reset() {
 	}
 	if cap(c.Doc.Nodes) > maxKeptNodes {
 		c.Doc = jsondoc.Doc{}
+	}
+	if cap(c.again.Nodes) > maxKeptNodes {
+		c.again = jsondoc.Doc{}
 	}
 }
 

@@ -109,6 +109,9 @@ func (m *mistakes) decode(n *yaml.Node, v reflect.Value, path string) {
 			}
 			return
 		case encoding.TextUnmarshaler:
+			if n.Kind == yaml.MappingNode && mapping(v.Type()) {
+				break // its long form
+			}
 			if n.Kind != yaml.ScalarNode {
 				m.add(n, "%s: want one value", here(path))
 			} else if err := x.UnmarshalText([]byte(n.Value)); err != nil {
@@ -323,34 +326,16 @@ func jsonSchema(t reflect.Type) map[string]any {
 	case *time.Time:
 		return map[string]any{"type": "string", "description": "A date, or an RFC 3339 time."}
 	case encoding.TextUnmarshaler:
-		return map[string]any{"type": []string{"string", "number"}}
+		if !mapping(t) {
+			return map[string]any{"type": []string{"string", "number"}}
+		}
+		return map[string]any{"oneOf": []any{map[string]any{"type": "string"}, objectSchema(t)}}
 	}
 	switch {
 	case t == durationType:
 		return map[string]any{"type": "string", "pattern": `^([0-9.]+(ns|us|µs|ms|s|m|h))+$`}
 	case t.Kind() == reflect.Struct:
-		props := map[string]any{}
-		var required []string
-		for name, at := range fields(t) {
-			f := t.FieldByIndex(at)
-			s := jsonSchema(f.Type)
-			if d := f.Tag.Get("doc"); d != "" {
-				s["description"] = d
-			}
-			if e := f.Tag.Get("enum"); e != "" {
-				s["enum"] = strings.Split(e, "|")
-			}
-			if f.Tag.Get("need") != "" {
-				required = append(required, name)
-			}
-			props[name] = s
-		}
-		out := map[string]any{"type": "object", "additionalProperties": false, "properties": props}
-		if len(required) > 0 {
-			slices.Sort(required)
-			out["required"] = required
-		}
-		return out
+		return objectSchema(t)
 	case t.Kind() == reflect.Slice:
 		item := jsonSchema(t.Elem())
 		list := map[string]any{"type": "array", "items": item}
@@ -368,4 +353,33 @@ func jsonSchema(t reflect.Type) map[string]any {
 		return map[string]any{"type": "number"}
 	}
 	return map[string]any{"type": "integer"}
+}
+
+// mapping reports whether a type that reads itself from text is written as a
+// mapping too.
+func mapping(t reflect.Type) bool { return t.Kind() == reflect.Struct && len(fields(t)) > 0 }
+
+func objectSchema(t reflect.Type) map[string]any {
+	props := map[string]any{}
+	var required []string
+	for name, at := range fields(t) {
+		f := t.FieldByIndex(at)
+		s := jsonSchema(f.Type)
+		if d := f.Tag.Get("doc"); d != "" {
+			s["description"] = d
+		}
+		if e := f.Tag.Get("enum"); e != "" {
+			s["enum"] = strings.Split(e, "|")
+		}
+		if f.Tag.Get("need") != "" {
+			required = append(required, name)
+		}
+		props[name] = s
+	}
+	out := map[string]any{"type": "object", "additionalProperties": false, "properties": props}
+	if len(required) > 0 {
+		slices.Sort(required)
+		out["required"] = required
+	}
+	return out
 }

@@ -51,6 +51,7 @@ type Node struct {
 	Integer    bool // a number without fraction and exponent
 	KeyEscaped bool
 	Known      bool  // set by a schema that declares the member's key
+	Seat       Seat  // of a member, set by a schema that is evaluated leniently
 	Start, End int32 // extent in Src; of a string, without its quotes
 	Next       int32 // index after the subtree
 	KeyStart   int32 // extent of an object member's key without quotes; -1 when the node is no member
@@ -92,3 +93,12 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string { return e.Message }
+
+// A Seat is how a member stands in its object, as far as schemas were asked.
+type Seat uint8
+
+// The bits of a Seat.
+const (
+	Admitted Seat = 1 << iota // a schema lets it stand without naming it
+	Unnamed                   // the schemas for its object name others, not it
+)

@@ -554,6 +554,9 @@ func (c *Compiler) fill(n *node) {
 // object compiles the keywords of one schema object.
 func (c *Compiler) object(n *node, v *source.Value, res *resource) {
 	old := res.dialect != Draft2020
+	if x := v.Get("x-sensitive"); x != nil {
+		c.sensitive(n, x, res)
+	}
 	if ref := v.Get("$ref"); ref.Is(source.String) {
 		target, where, err := c.resolve(res, ref.Text)
 		if err != nil {

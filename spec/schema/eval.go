@@ -17,6 +17,7 @@ type run struct {
 	dynamic   bool
 	report    bool // problems are being collected
 	names     bool // undocumented members are being collected
+	lenient   bool // members that nothing names are forgiven
 	full      bool // enough problems
 	spent     bool // the budget is used up
 
@@ -47,7 +48,8 @@ func (r *run) evaluate(s *Schema, d *jsondoc.Doc, root int, e *Evaluation) bool 
 	if len(d.Nodes) <= root {
 		return false
 	}
-	r.d, r.e, r.direction, r.dynamic, r.names = d, e, e.Direction, s.dynamic, e.Names
+	r.d, r.e, r.direction, r.dynamic, r.names = d, e, e.Direction, s.dynamic, e.Names || e.Lenient
+	r.lenient = e.Lenient
 	r.report, r.full, r.spent, r.steps, r.depth = false, false, false, 0, 0
 	r.budget = budgetBase + budgetPerNode*len(d.Nodes)
 	r.marked, r.unknown, r.arena, r.scope = r.marked[:0], r.unknown[:0], r.arena[:0], r.scope[:0]
@@ -77,8 +79,11 @@ func (r *run) fail(i int, rule, detail string) bool {
 	if !r.report || r.full {
 		return true
 	}
+	if r.lenient && len(r.e.Problems) >= r.e.Max {
+		return false // go on: members that nothing names may stand behind it
+	}
 	r.e.Problems = append(r.e.Problems, Problem{Pointer: r.d.Pointer(i), Rule: rule, Detail: detail})
-	r.full = len(r.e.Problems) >= r.e.Max
+	r.full = len(r.e.Problems) >= r.e.Max && !r.lenient
 	return r.full
 }
 
@@ -147,10 +152,11 @@ func (r *run) quietly(n *node, i, frame int) bool {
 // value evaluates a schema on a value of its own place: the root, a property,
 // an item.
 func (r *run) value(n *node, i int) bool {
-	if r.names && n.names != nil && r.d.Nodes[i].Kind == jsondoc.Object && (n.object == nil || !n.object.simple) {
+	if r.names && n.names != nil && r.d.Nodes[i].Kind == jsondoc.Object && (r.lenient || n.object == nil || !n.object.simple) {
 		for c := i + 1; c < int(r.d.Nodes[i].Next); c = int(r.d.Nodes[c].Next) {
 			if n.names.table.find(r.d.Nodes[c].Print, r.keyOf(&r.key, r.d, c)) == nil {
 				r.unknown = append(r.unknown, c)
+				r.d.Nodes[c].Seat |= jsondoc.Unnamed
 			}
 		}
 	}
@@ -354,7 +360,7 @@ func (r *run) alternatives(n *node, i, frame int) bool {
 		for _, s := range n.anyOf {
 			if r.quietly(s, i, frame) {
 				held = true
-				if frame == noFrame {
+				if frame == noFrame && !r.lenient {
 					break
 				}
 			}
@@ -413,8 +419,15 @@ func (r *run) left(n *node, i, frame int) bool {
 	for c := i + 1; c < int(r.d.Nodes[i].Next); c = int(r.d.Nodes[c].Next) {
 		if r.arena[frame+k>>6]&(1<<(k&63)) == 0 {
 			if s.never {
+				if r.lenient && r.d.Nodes[c].Seat&jsondoc.Unnamed != 0 {
+					k++
+					continue
+				}
 				r.fail(c, rule, "nothing names this value")
 				return false
+			}
+			if r.lenient {
+				r.d.Nodes[c].Seat |= jsondoc.Admitted
 			}
 			if !r.value(s, c) {
 				return false
@@ -588,6 +601,7 @@ func (r *run) members(n *objectRules, i, frame, many int) bool {
 				continue
 			}
 			known = true
+			d.Nodes[c].Seat |= jsondoc.Admitted
 			if !r.value(n.patterns[p].n, c) {
 				if ok = false; !r.report || r.full {
 					return false
@@ -602,19 +616,25 @@ func (r *run) members(n *objectRules, i, frame, many int) bool {
 			r.note(frame, k)
 		case n.additional != nil:
 			if n.additional.never {
+				if r.lenient && d.Nodes[c].Seat&jsondoc.Unnamed != 0 {
+					break
+				}
 				if ok = false; r.fail(c, "schema.additionalProperties", "property is not declared") {
 					return false
 				}
-			} else if !r.value(n.additional, c) {
-				if ok = false; !r.report || r.full {
-					return false
+			} else {
+				d.Nodes[c].Seat |= jsondoc.Admitted
+				if !r.value(n.additional, c) {
+					if ok = false; !r.report || r.full {
+						return false
+					}
 				}
 			}
 			r.note(frame, k)
-		case n.simple && r.names:
+		case n.simple && r.names && !r.lenient:
 			r.unknown = append(r.unknown, c)
 		}
-		if n.names != nil && !r.name(n.names, c) {
+		if n.names != nil && !(r.lenient && d.Nodes[c].Seat&jsondoc.Unnamed != 0) && !r.name(n.names, c) {
 			if ok = false; r.fail(c, "schema.propertyNames", "name of the property is not admitted") {
 				return false
 			}

@@ -34,6 +34,13 @@ type Evaluation struct {
 	Problems     []Problem // appended to
 	Undocumented []int     // members that no schema at their place names; appended to when Names is set
 	Names        bool
+	// Lenient forgives members that no schema for their object names, where a
+	// schema closes the object against others (additionalProperties or
+	// unevaluatedProperties false). They are in Undocumented like those that no
+	// schema speaks of, and every alternative is walked, so that a member that
+	// any of them names or admits is not: such a member's node is Known or
+	// Admitted. It implies Names.
+	Lenient bool
 
 	run *run // memory, kept between uses
 }
@@ -112,6 +119,7 @@ type node struct {
 	leftProperties  *node // unevaluatedProperties
 
 	readOnly, writeOnly bool
+	sensitive           []string // kinds of sensitive data that the value is declared to hold
 
 	names *names // what the schema as a whole names at this place; nil = anything
 }
@@ -300,7 +308,7 @@ func (n *node) inPlace(f func(*node)) {
 func (n *node) bare() bool {
 	return n.ref != nil && n.types == 0 && n.enum == nil && n.constant == nil && n.number == nil && n.text == nil && n.array == nil && n.object == nil &&
 		n.dynamic == nil && n.allOf == nil && n.anyOf == nil && n.oneOf == nil && n.not == nil && n.when == nil && n.leftItems == nil &&
-		n.leftProperties == nil
+		n.leftProperties == nil && n.sensitive == nil
 }
 
 // shorten sets where evaluation of n may begin: a bare $ref is skipped, unless

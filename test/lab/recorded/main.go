@@ -52,7 +52,7 @@ func run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	program, err := guard.Compile(guard.Config{Name: "recorded", Inspect: engine, APIs: []guard.API{{API: sallyport.API{Name: "linode"}, Spec: set,
-		Policy: policy.API{Mode: sallyport.Observe, Auth: policy.Auth{Anonymous: policy.Always}, Answers: sallyport.Observe}}}})
+		Policy: policy.API{Mode: sallyport.Observe, Auth: policy.Auth{Anonymous: policy.Always}, Answers: policy.Answers{Mode: sallyport.Observe}}}}})
 	if err != nil {
 		return 0, err
 	}
