@@ -55,8 +55,8 @@ func answers(t testing.TB, a policy.Answers, more ...func(*policy.API)) *guard.P
 	return compile(t, guard.Config{Name: "test", APIs: []guard.API{{API: sallyport.API{Name: "people"}, Spec: people, Policy: p}}})
 }
 
-// ask gives what goes out for a GET that the upstream answers with body.
-func ask(p *guard.Program, path, body string, header http.Header) (string, *sallyport.Exchange, guard.Step) {
+// askPerson gives what goes out for a GET that the upstream answers with body.
+func askPerson(p *guard.Program, path, body string, header http.Header) (string, *sallyport.Exchange, guard.Step) {
 	s, _ := p.Begin(request("GET", path, "", 0), now)
 	h := http.Header{"Content-Type": {"application/json"}}
 	for k, v := range header {
@@ -137,7 +137,7 @@ func TestAnswersAreTreated(t *testing.T) {
 		{"oversize, reported", "/open", `{"id":1,"name":"` + strings.Repeat("x", 300<<10) + `"}`, `{"id":1,"name":"` + strings.Repeat("x", 300<<10) + `"}`, "answer.oversize ", strip},
 		{"no JSON", "/open", `{"id":1`, "", "answer.json.syntax ", strip},
 	} {
-		out, x, step := ask(answers(t, c.policy), c.path, c.body, nil)
+		out, x, step := askPerson(answers(t, c.policy), c.path, c.body, nil)
 		if out != c.want || told(x) != c.told {
 			t.Errorf("%s: %.200s\ngot  %.200s\nwant %.200s\ntold %s\nwant %s", c.name, c.body, out, c.want, told(x), c.told)
 		}
@@ -147,7 +147,7 @@ func TestAnswersAreTreated(t *testing.T) {
 		// What is observed is what would be done.
 		observe := c.policy
 		observe.Mode = sallyport.Observe
-		passed, seen, _ := ask(answers(t, observe), c.path, c.body, nil)
+		passed, seen, _ := askPerson(answers(t, observe), c.path, c.body, nil)
 		if passed != c.body || told(seen) != c.told || !reflect.DeepEqual(seen.Decision.NotInspected, x.Decision.NotInspected) {
 			t.Errorf("%s, observed: got %.200s, told %s, not inspected %q; want %s, %q", c.name, passed, told(seen), seen.Decision.NotInspected, c.told, x.Decision.NotInspected)
 		}
@@ -159,7 +159,7 @@ func TestAnswerExceptions(t *testing.T) {
 	p := answers(t, strip, func(a *policy.API) {
 		a.Exceptions = []policy.Exception{{ID: "EX-1", Rule: "answer.undeclared", Place: "body /items/*/cost", Owner: "o", Reason: "r", Expires: now.AddDate(1, 0, 0)}}
 	})
-	if out, x, _ := ask(p, "/open", `{"id":1,"items":[{"cost":1,"margin":2}]}`, nil); out != `{"id":1,"items":[{"cost":1}]}` {
+	if out, x, _ := askPerson(p, "/open", `{"id":1,"items":[{"cost":1,"margin":2}]}`, nil); out != `{"id":1,"items":[{"cost":1}]}` {
 		t.Errorf("got %s, told %s", out, told(x))
 	}
 }
@@ -267,7 +267,7 @@ func TestStrippedAnswersHold(t *testing.T) {
 
 func checkStripped(t *testing.T, p, strict *guard.Program, path string, names []string, body string, changed map[string]int) {
 	t.Helper()
-	out, x, step := ask(p, path, body, nil)
+	out, x, step := askPerson(p, path, body, nil)
 	if step.Verb != guard.Proceed {
 		return
 	}
@@ -295,7 +295,7 @@ func checkStripped(t *testing.T, p, strict *guard.Program, path string, names []
 	}
 	changed[path]++
 	// Once more, nothing is left to take out, and it holds.
-	again, y, step := ask(strict, path, out, nil)
+	again, y, step := askPerson(strict, path, out, nil)
 	if step.Verb != guard.Proceed || again != out {
 		t.Fatalf("%s: %s became %s: %s; was told %s", path, body, out, told(y), told(x))
 	}
@@ -311,7 +311,7 @@ func FuzzStrippedAnswers(f *testing.F) {
 		if rooted[path] == nil || len(body) > 1<<16 {
 			return
 		}
-		out, _, step := ask(p, path, body, nil)
+		out, _, step := askPerson(p, path, body, nil)
 		if step.Verb == guard.Proceed && step.Replace != nil && !json.Valid([]byte(out)) {
 			t.Fatalf("%s: %q became %q", path, body, out)
 		}
@@ -343,7 +343,7 @@ func BenchmarkAnswer10KiB(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				ask(p, "/open", body, nil)
+				askPerson(p, "/open", body, nil)
 			}
 		})
 	}

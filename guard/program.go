@@ -250,8 +250,6 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	out := &api{
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
 		files: a.Policy.Files, headers: a.Policy.LimitHeaders,
-		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers,
-		files:  a.Policy.Files,
 		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers.Mode,
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",
