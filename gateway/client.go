@@ -120,7 +120,7 @@ func newStripper(names []string) *stripper {
 	for name := range ownedRequest {
 		s.exact[fold(name)] = true
 	}
-	for _, name := range names {
+	for _, name := range append([]string{"X-Sallyport-*"}, names...) { // ours to say
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
 			s.prefixes = append(s.prefixes, fold(prefix))
 		} else {

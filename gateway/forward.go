@@ -84,6 +84,9 @@ func (p *passage) forward() {
 	p.plain = p.ses.PlainAnswer()
 	p.pool.earnRetry()
 	p.forwarded()
+	if o := p.pool.onward.Load(); o != nil && !p.goOnward(o) {
+		return
+	}
 	for p.try() {
 	}
 	if p.late != nil { // the instance is free again
@@ -205,7 +208,7 @@ func (p *passage) send(l *link) error {
 	q := &a.req
 	*q = http1.Request{
 		Addr: l.host, TLS: l.tls != nil, ServerName: l.up.Name, Method: p.r.Method, Target: p.target, Host: host,
-		Header: p.requestHeader(), Extra: p.fields[:], Upgrade: p.upgrade,
+		Header: p.requestHeader(), Extra: p.extra(), Upgrade: p.upgrade,
 	}
 	switch {
 	case p.in == nil:
@@ -238,7 +241,7 @@ func (p *passage) trailer(q *http1.Request, body io.Reader) {
 	}
 	t := make(http.Header, len(p.announce))
 	for _, name := range p.announce {
-		if p.g.strip.verdict(name) == pass {
+		if p.g.strip.verdict(name) == pass && !p.onward.drops(name) {
 			t[name] = nil
 		}
 	}
@@ -368,7 +371,7 @@ func (p *passage) forwarded() {
 // when nothing else has to go.
 func (p *passage) requestHeader() http.Header {
 	h := p.r.Header
-	if !p.options && !p.plain {
+	if !p.options && !p.plain && p.onward == nil {
 		clean := true
 		for name := range h {
 			if p.g.strip.verdict(name) == remove {
@@ -392,6 +395,7 @@ func (p *passage) requestHeader() http.Header {
 	if p.options {
 		connectionOptions(h["Connection"], func(name string) bool { delete(p.header, name); return true })
 	}
+	p.onward.keep(p.header)
 	if p.plain {
 		askPlain(p.header)
 	}
@@ -407,7 +411,8 @@ func (p *passage) standardHeader() http.Header {
 		}
 	}
 	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
-	for _, f := range p.fields {
+	p.onward.keep(h)
+	for _, f := range p.extra() {
 		h[f.Name] = []string{f.Value}
 	}
 	if p.plain {

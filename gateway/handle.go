@@ -38,6 +38,8 @@ type passage struct {
 	plain    bool   // the answer is asked for whole, and without an encoding
 	changed  bool   // another body goes out than came
 	fields   [4]http1.Field
+	more     []http1.Field // fields with credentials and names, when onward says so
+	onward   *Onward
 	header   http.Header // request headers for the upstream, when not the client's own
 	tried    []*instance
 	up       ask
@@ -70,7 +72,8 @@ func (p *passage) reset() {
 	up := p.up
 	up.reset()
 	clear(header)
-	*p = passage{header: header, tried: tried, up: up, on1xx: p.on1xx}
+	clear(p.more)
+	*p = passage{header: header, more: p.more[:0], tried: tried, up: up, on1xx: p.on1xx}
 	p.body.b, p.answer.b, p.sample.b = keepSmall(body), keepSmall(answer), keepSmall(sample)
 }
 

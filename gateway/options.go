@@ -157,7 +157,8 @@ type API struct {
 	Name      string // of the sallyport.API; the guard says which one a request is for
 	Upstreams []Upstream
 	Health    Health
-	Gated     bool // new instances are held until Admit; false: admitted, "no gate configured"
+	Onward    *Onward // what requests carry to the upstreams besides; nil: what the client sent
+	Gated     bool    // new instances are held until Admit; false: admitted, "no gate configured"
 }
 
 // Upstream is one instance by URL, or all the addresses of a DNS name. Exactly

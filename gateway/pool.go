@@ -55,6 +55,7 @@ type pool struct {
 	tasks    sync.WaitGroup
 
 	health atomic.Pointer[Health]
+	onward atomic.Pointer[Onward]
 	list   atomic.Pointer[[]*instance]
 	budget atomic.Int64 // retries that may be made, in hundredths
 
@@ -175,6 +176,7 @@ func (p *pool) configure(a API) error {
 	p.cancel = cancel
 	p.api = a
 	p.health.Store(&a.Health)
+	p.onward.Store(a.Onward.prepared())
 	before := p.resolved
 	p.resolved = map[Upstream][]*instance{}
 	known := map[string]*instance{}

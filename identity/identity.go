@@ -5,7 +5,8 @@
 // issuer that merely stands in a token is never called) and their answers, each
 // bounded in size and time; out go public keys, claims and, for the console, each
 // provider's status. When a provider is down, the last good
-// key set goes on serving; answers about tokens end with their time. It never verifies a token and never holds a private key.
+// key set goes on serving; answers about tokens end with their time. It also gets the tokens that requests carry to
+// upstreams (Grants), and signs with keys of ours (Signer). It never verifies a token.
 package identity
 
 import (

@@ -42,7 +42,7 @@ type provider struct {
 }
 
 // endpoints are what a discovery document names.
-type endpoints struct{ keys, introspection string }
+type endpoints struct{ keys, introspection, token string }
 
 // flight is one fetch; err is good once over is closed.
 type flight struct {
@@ -160,6 +160,9 @@ func (p *Providers) discover(ctx context.Context, issuer string) (ends endpoints
 	// Whoever needs this one says that it is missing.
 	if json.Unmarshal(doc["introspection_endpoint"], &ends.introspection) != nil || checkEndpoint(issuer, ends.introspection) != nil {
 		ends.introspection = ""
+	}
+	if json.Unmarshal(doc["token_endpoint"], &ends.token) != nil || checkEndpoint(issuer, ends.token) != nil {
+		ends.token = ""
 	}
 	return ends, nil
 }

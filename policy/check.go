@@ -87,6 +87,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.exceptions(a.Exceptions, known)
 	m.formats(a)
 	m.rules(a)
+	m.credentials(a)
 	return m
 }
 

@@ -35,6 +35,7 @@ func Diff(was, now API) []string {
 	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}} {
 		d.word(f.what, fmt.Sprintf("%+v", f.was), fmt.Sprintf("%+v", f.now))
 	}
+	d.word("credentials for upstreams", was.Credentials.words(), now.Credentials.words())
 	d.list("rule", ruleWords(was.Rules), ruleWords(now.Rules))
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))

@@ -44,12 +44,14 @@ type API struct {
 	Answers Answers `yaml:"answers" doc:"What is demanded of answers: a mode, or what happens to each kind of finding."`
 	// Errors says what becomes of the upstream's errors, and of what the head
 	// of any of its answers gives away.
-	Errors     Errors            `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
-	Operations []OperationDemand `yaml:"operations" doc:"Demands of single operations."`
-	Exceptions []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
-	GraphQL    GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
-	JSONRPC    JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
-	Files      Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
+	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
+	// Credentials say what requests carry to the upstreams about who calls.
+	Credentials Credentials       `yaml:"credentials" doc:"What requests carry to the upstreams: credentials of the gateway's own, and who calls."`
+	Operations  []OperationDemand `yaml:"operations" doc:"Demands of single operations."`
+	Exceptions  []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
+	GraphQL     GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
+	JSONRPC     JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
+	Files       Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
 }
 
 // GraphQL is how GraphQL requests are treated. Zero bounds take defaults.

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +15,19 @@ import (
 func TestAuthoriseGuideRunsAsWritten(t *testing.T) {
 	op := oidcprovider.Start(t)
 	_, secret := op.Client()
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, "{}")
-	}))
-	t.Cleanup(upstream.Close)
-	dir, gateway := t.TempDir(), freeAddr(t)
-	replace := strings.NewReplacer("127.0.0.1:8090", gateway, "127.0.0.1:9490", freeAddr(t), "http://127.0.0.1:9003", upstream.URL,
+	dir, gateway, service := t.TempDir(), freeAddr(t), freeAddr(t)
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "service"), "../../examples/authorise")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	upstream := exec.Command(filepath.Join(dir, "service"))
+	upstream.Env = append(os.Environ(), "ADDR="+service)
+	if err := upstream.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { upstream.Process.Kill(); upstream.Wait() })
+	t.Setenv("STOCK_SECRET", secret)
+	replace := strings.NewReplacer("127.0.0.1:8090", gateway, "127.0.0.1:9490", freeAddr(t), "127.0.0.1:9004", service,
 		"http://127.0.0.1:9002", op.Issuer, "for-this-guide-only", secret)
 	files, err := filepath.Glob("../../examples/authorise/*.yaml")
 	if err != nil {
@@ -38,7 +41,7 @@ func TestAuthoriseGuideRunsAsWritten(t *testing.T) {
 	text := replace.Replace(read(t, "../../docs/guides/authorise.md"))
 	var setup strings.Builder
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "ask()") || strings.HasPrefix(line, "token()") {
+		if strings.HasPrefix(line, "ask()") || strings.HasPrefix(line, "see()") || strings.HasPrefix(line, "token()") {
 			setup.WriteString(line)
 		}
 	}

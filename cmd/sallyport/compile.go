@@ -33,6 +33,7 @@ type compiled struct {
 	pools   []gateway.API
 	issuers []string
 	opaque  []identity.Introspection
+	grants  []identity.Grant
 }
 
 // lasting are the parts of the guard that outlive one program: counters go on
@@ -43,6 +44,8 @@ type lasting struct {
 	tokens   *authn.Cache
 	proofs   *authn.Proofs
 	inspect  *inspect.Engine
+	grants   *identity.Grants
+	signer   *signer // of tokens that name callers
 }
 
 // compile loads the specifications and makes the program. Its error lists every
@@ -56,7 +59,9 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		api, errs := c.guarded(ctx, a, fmt.Sprintf("apis[%d]", i), m)
 		specs = append(specs, errs...)
 		out.apis = append(out.apis, api)
-		out.pools = append(out.pools, pool(a))
+		p := pool(a)
+		p.Onward = out.onward(a, fmt.Sprintf("apis[%d].credentials", i), l, m)
+		out.pools = append(out.pools, p)
 		for j, o := range a.Auth.OIDC {
 			out.issuers = append(out.issuers, o.Issuer)
 			if o.Introspection.Enabled() {

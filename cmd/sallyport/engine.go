@@ -201,6 +201,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	counter("originals_dropped_total", "Originals of replaced errors that were not kept.", func() float64 { return float64(e.sealer.Dropped()) })
+	reg.MustRegister(grantMetrics{e.grants})
 	gauge("exchanges_queued", "Exchanges waiting to be published.", func() float64 { return float64(e.recorder.Counters().Queued) })
 	gauge("exchanges_at_risk_bound", "Most exchanges that can be lost when the process dies.", func() float64 { return float64(e.recorder.Counters().Bound) })
 	gauge("instances_routable", "Instances that are admitted and healthy.", func() float64 {
@@ -219,6 +220,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
 	mux.Handle("GET /metrics", localOnly(prom))
+	mux.HandleFunc("GET /.well-known/sallyport/jwks.json", e.signer.keySet)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }

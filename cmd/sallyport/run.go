@@ -28,6 +28,7 @@ import (
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
 	"sallyport.dev/guard/limit"
+	"sallyport.dev/identity"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
@@ -48,6 +49,8 @@ type engine struct {
 	cfg      *config
 	store    *store.Store
 	keys     *providers
+	grants   *identity.Grants
+	signer   signer
 	lasting  lasting
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
@@ -106,7 +109,8 @@ func (e *engine) run(ctx context.Context) error {
 		return fmt.Errorf("start inspection: %w", err)
 	}
 	e.keys = &providers{log: e.log}
-	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine}
+	e.grants = &identity.Grants{Log: e.log}
+	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine, grants: e.grants, signer: &e.signer}
 	// Watched before it is read, so that no change falls between.
 	files, err := newFileWatch()
 	if err != nil {
@@ -144,6 +148,10 @@ func (e *engine) run(ctx context.Context) error {
 	}
 
 	e.keys.swap(behind, first.issuers, first.opaque)
+	if err := e.grants.Configure(first.grants); err != nil {
+		return err
+	}
+	start(&back, behind, "tokens for upstreams", e.grants.Run)
 	if e.cfg.has(roleControl) {
 		if err := e.openControl(ctx); err != nil {
 			return err
@@ -160,6 +168,9 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	key, err := store.LoadKey(e.cfg.Keys, e.cfg.Data)
 	if err != nil {
+		return err
+	}
+	if err := e.signer.derive(key); err != nil {
 		return err
 	}
 	if e.sealer, err = original.NewSealer(e.store.Stream(), key, e.log); err != nil {
@@ -353,6 +364,9 @@ func (e *engine) reload(ctx context.Context, why string) {
 	}
 	if err == nil {
 		next, err = compile(ctx, cfg, e.lasting)
+	}
+	if err == nil {
+		err = e.grants.Configure(next.grants)
 	}
 	if err == nil {
 		e.keys.swap(ctx, next.issuers, next.opaque)

@@ -1,17 +1,20 @@
 // A real OpenID provider on a free port of loopback. It prints one line of JSON,
 // {"issuer": …, "secret": …}, when it is ready, and ends when its standard input does.
-import { Provider } from 'oidc-provider';
-import { SignJWT, exportJWK, generateKeyPair } from 'jose';
+import { Provider, errors } from 'oidc-provider';
+import { SignJWT, createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify } from 'jose';
 import { X509Certificate, createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import http from 'node:http';
 
-// The clients: one, and one whose tokens are bound to its certificate. As behind a
+const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+
+// The clients: one that may also exchange tokens, one that signs its assertions, and one whose tokens are bound to its certificate. As behind a
 // proxy that ends TLS, the certificate comes in a header.
 const client = (id, more) => ({
   client_id: id, client_secret: secret, grant_types: ['client_credentials'], redirect_uris: [], response_types: [], ...more,
 });
 const algorithms = { '/rs': 'RS256', '/ps': 'PS256', '/es': 'ES256', '/ed': 'EdDSA' };
 const secret = process.env.SECRET ?? randomBytes(24).toString('base64url');
+let clientKeys = { keys: [] };
 let turn = 0, generations = [], callback, issuer;
 const requests = {};
 
@@ -29,8 +32,11 @@ function generation() {
 function build() {
   const provider = new Provider(issuer, {
     jwks: { keys: generations.flat() }, // the first key of an algorithm signs
-    clients: [client('service'), client('bound', { tls_client_certificate_bound_access_tokens: true })],
+    clients: [client('service', { grant_types: ['client_credentials', exchange] }),
+      ...(clientKeys.keys.length ? [client('signed', { client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', jwks: clientKeys })] : []),
+      client('bound', { tls_client_certificate_bound_access_tokens: true })],
     scopes: ['orders:read', 'orders:write'],
+    extraTokenClaims: (ctx, token) => (token.gty === 'token_exchange' ? { act: { sub: token.clientId } } : undefined),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -46,14 +52,34 @@ function build() {
         defaultResource: () => undefined,
         useGrantedResource: () => true,
         getResourceServerInfo: (ctx, resource) => ({
-          scope: 'orders:read orders:write', audience: resource, accessTokenTTL: 300,
+          scope: 'orders:read orders:write', audience: resource, accessTokenTTL: Number(new URL(resource).searchParams.get('ttl') ?? 300),
           accessTokenFormat: new URL(resource).pathname === '/opaque' ? 'opaque' : 'jwt',
           jwt: { sign: { alg: algorithms[new URL(resource).pathname] ?? 'RS256' } },
         }),
       },
     },
   });
+  provider.registerGrantType(exchange, async (ctx) => exchanged(ctx, provider), ['subject_token', 'subject_token_type', 'audience', 'scope', 'resource'], ['audience', 'resource']);
   callback = provider.callback();
+}
+
+// exchanged answers a token exchange (RFC 8693): a token of this issuer's for one
+// with the same subject, another audience, and the client as who acts.
+async function exchanged(ctx, provider) {
+  const { subject_token: subject, resource, scope } = ctx.oidc.params;
+  let claims;
+  try {
+    const keys = createLocalJWKSet({ keys: generations.flat().map(({ kty, crv, x, y, n, e, kid, alg, use }) => ({ kty, crv, x, y, n, e, kid, alg, use })) });
+    claims = (await jwtVerify(subject, keys, { issuer })).payload;
+  } catch {
+    throw new errors.InvalidGrant('no such token');
+  }
+  if (claims.sub === 'nobody' || claims.scope?.includes('orders:write')) throw new errors.InvalidTarget();
+  const token = new provider.AccessToken({
+    client: ctx.oidc.client, accountId: claims.sub, gty: 'token_exchange', scope: scope ?? 'orders:read',
+  });
+  token.resourceServer = new provider.ResourceServer(resource, { scope: 'orders:read', audience: resource, accessTokenTTL: 120, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } });
+  ctx.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: 120, issued_token_type: 'urn:ietf:params:oauth:token-type:access_token' };
 }
 
 // proof makes a DPoP proof (RFC 9449) with the one key of a client of this process.
@@ -71,6 +97,14 @@ const server = http.createServer(async (req, res) => {
     generations = [generation(), ...generations.slice(0, keep)];
     build();
     res.end(JSON.stringify(generations.flat().map((k) => k.kid)));
+    return;
+  }
+  if (req.method === 'POST' && url.pathname === '/_test/client-keys') {
+    const parts = [];
+    for await (const part of req) parts.push(part);
+    clientKeys = JSON.parse(Buffer.concat(parts));
+    build();
+    res.end('null');
     return;
   }
   if (url.pathname === '/_test/proof') {

@@ -185,6 +185,18 @@ func (p *Provider) Rotate(t testing.TB, keep int) []string {
 	return kids
 }
 
+// ClientKeys gives the provider the public keys (a JWK Set) of the client
+// "signed", which proves itself by signed assertions (RFC 7523).
+func (p *Provider) ClientKeys(t testing.TB, set []byte) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, p.Issuer+"/_test/client-keys", bytes.NewReader(set))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none any
+	p.do(t, req, &none)
+}
+
 // Requests counts what the provider was asked, by path.
 func (p *Provider) Requests(t testing.TB) map[string]int {
 	t.Helper()
