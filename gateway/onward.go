@@ -10,17 +10,17 @@ import (
 
 	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
-	"sallyport.dev/identity"
+	tokens "sallyport.dev/identity" // identity is a coding here
 )
 
 // An Onward is what the requests of an API carry to its upstreams about who
 // calls, and as whom the gateway calls. It is immutable once it is in a pool.
 type Onward struct {
-	Tokens   *identity.Grants // where OAuth2 and Exchange come from
-	OAuth2   *identity.Grant  // a token of our own in Authorization
-	Exchange *identity.Grant  // the caller's token, exchanged, in Authorization
-	Set      []http1.Field    // secrets that do not change
-	Drop     []string         // request headers of the caller's that stay behind
+	Tokens   *tokens.Grants // where OAuth2 and Exchange come from
+	OAuth2   *tokens.Grant  // a token of our own in Authorization
+	Exchange *tokens.Grant  // the caller's token, exchanged, in Authorization
+	Set      []http1.Field  // secrets that do not change
+	Drop     []string       // request headers of the caller's that stay behind
 	// Name tells the upstream by headers who calls; Sign by a token in
 	// X-Sallyport-Identity, whose audience is the API's name.
 	Name bool
@@ -29,7 +29,7 @@ type Onward struct {
 	drop map[string]bool // folded, with the names that are set
 }
 
-// A Signer makes a JWT of a type from claims; *identity.Signer is one.
+// A Signer makes a JWT of a type from claims; *tokens.Signer is one.
 type Signer interface {
 	Sign(typ string, claims map[string]any) (string, error)
 }
@@ -99,7 +99,7 @@ func (p *passage) goOnward(o *Onward) bool {
 	case err == nil:
 		p.more = append(p.more, http1.Field{Name: "Authorization", Value: "Bearer " + token})
 		return true
-	case errors.Is(err, identity.ErrExchange):
+	case errors.Is(err, tokens.ErrExchange):
 		p.refuse(guard.KindForbidden, nil, forwardReason("credential.refused", "the issuer does not exchange the caller's token for the upstream's"))
 	default:
 		p.g.o.Log.Debug("credential for the upstream", "request", p.id, "error", err)
