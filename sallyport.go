@@ -33,11 +33,13 @@ type Owner struct {
 // Exposure says from where an API is meant to be reached.
 type Exposure string
 
-// The three declared exposures; the zero value means nobody has said.
+// The declared exposures; the zero value means nobody has said. ThirdParty is an
+// API of others, which we call.
 const (
-	External Exposure = "external"
-	Partner  Exposure = "partner"
-	Internal Exposure = "internal"
+	External   Exposure = "external"
+	Partner    Exposure = "partner"
+	Internal   Exposure = "internal"
+	ThirdParty Exposure = "third-party"
 )
 
 // An Operation is one method on one path template of an API, for example

@@ -176,10 +176,13 @@ func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reas
 	}
 	var e *http1.Error
 	var op *net.OpError
+	var private *addressError
 	unsent := errors.As(err, &e) && !e.Written || e == nil && errors.As(err, &op) && op.Op == "dial"
 	safe = unsent && (inHand || !bodyRead) || idempotent && inHand
 	late := timedOut(err) || errors.Is(err, context.DeadlineExceeded)
 	switch {
+	case errors.As(err, &private):
+		return unknown, guard.KindRefused, forwardReason("egress.address", "the name stands for an address that is not public"), false
 	case e != nil && e.Rule != "":
 		return failed, guard.KindBadAnswer, forwardReason("upstream."+e.Rule, "the answer was not well-formed"), safe
 	case e != nil && (e.Op == "dial" || e.Op == "tls" || e.Op == "opened") || op != nil && op.Op == "dial":
@@ -340,6 +343,10 @@ func (p *passage) sendStandard(l *link, host string) error {
 // peer's own account is passed on.
 func (p *passage) forwarded() {
 	r := p.r
+	if p.g.o.Egress != nil { // how our network looks inside is nobody else's affair
+		p.fields = [4]http1.Field{{Name: "X-Forwarded-For"}, {Name: "X-Forwarded-Proto"}, {Name: "X-Forwarded-Host"}, {Name: "Forwarded"}}
+		return
+	}
 	proto, host, by := "http", r.Host, ""
 	if r.TLS != nil {
 		proto = "https"
@@ -413,6 +420,10 @@ func (p *passage) standardHeader() http.Header {
 	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
 	p.onward.keep(h)
 	for _, f := range p.extra() {
+		if f.Value == "" {
+			delete(h, f.Name)
+			continue
+		}
 		h[f.Name] = []string{f.Value}
 	}
 	if p.plain {
@@ -458,6 +469,12 @@ func (p *passage) reply() outcome {
 	default:
 		p.refuseStep(step)
 		return o
+	}
+	if g.o.Egress != nil {
+		if reason := p.elsewhere(a.status, a.header); reason != nil {
+			p.refuse(guard.KindBadAnswer, nil, reason)
+			return served
+		}
 	}
 	bodyless := p.r.Method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
 	ended, inHand := bodyless, false

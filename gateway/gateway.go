@@ -22,7 +22,9 @@ type Gateway struct {
 	o       Options
 	program atomic.Pointer[guard.Program]
 	pools   atomic.Pointer[map[string]*pool]
-	setting sync.Mutex // one SetAPIs at a time
+	out     atomic.Pointer[map[string]*listed] // destinations of calls that go out, by host
+	standIn *local                             // gives certificates in their stead
+	setting sync.Mutex                         // one SetAPIs at a time
 
 	strip    *stripper
 	requests gauge  // in flight
@@ -68,6 +70,12 @@ func New(o Options) (*Gateway, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Door == "" {
+		o.Door = "gateway"
+	}
+	if o.Egress != nil { // names that mean something to us mean something else to others
+		o.StripHeaders = []string{"X-Sallyport-*", "Proxy-*"}
+	}
 	if o.StripHeaders == nil {
 		o.StripHeaders = IdentityHeaders
 	}
@@ -98,6 +106,11 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("start gateway: %w", err)
 	}
 	g.certs = certs
+	if o.Egress != nil {
+		if g.standIn, err = newLocal(TLS{LocalDir: o.Egress.CADir}, o.Now); err != nil {
+			return nil, fmt.Errorf("start gateway: %w", err)
+		}
+	}
 	if err := g.SetAPIs(o.APIs); err != nil {
 		return nil, fmt.Errorf("start gateway: %w", err)
 	}
@@ -157,6 +170,7 @@ func (g *Gateway) SetAPIs(apis []API) error {
 		return err
 	}
 	g.pools.Store(&next)
+	g.setOut(apis)
 	for name, p := range before {
 		if next[name] == nil {
 			p.stop()

@@ -163,8 +163,14 @@ func (p *passage) run() {
 		p.turnAway(now, k, rule, nil)
 		return
 	}
+	if g.o.Egress != nil {
+		if k, rule := p.outward(); k.Status != 0 {
+			p.turnAway(now, k, rule, nil)
+			return
+		}
+	}
 	p.req = guard.Request{
-		ID: p.id, Door: "gateway", Method: r.Method, Host: r.Host, Proto: r.Proto, TLS: r.TLS != nil, Header: r.Header,
+		ID: p.id, Door: g.o.Door, Method: r.Method, Host: r.Host, Proto: r.Proto, TLS: r.TLS != nil, Header: r.Header,
 		Client: p.client, Peer: peer, ContentLength: r.ContentLength, Upgrade: p.upgrade != "",
 	}
 	if t := r.TLS; t != nil && len(t.VerifiedChains) > 0 {
@@ -327,6 +333,7 @@ func turnedAway(id string, now time.Time, k guard.Kind, rule string) *sallyport.
 }
 
 func (g *Gateway) record(x *sallyport.Exchange) {
+	x.Door = g.o.Door
 	g.count.exchange(x)
 	if g.o.Recorder != nil {
 		g.o.Recorder.Record(x)
@@ -337,6 +344,10 @@ func (g *Gateway) record(x *sallyport.Exchange) {
 func (p *passage) refuseStep(s guard.Step) {
 	if s.Refusal == nil { // a Fetch without end
 		p.refuse(guard.KindInternal, nil, &sallyport.Reason{Stage: sallyport.StageAuthenticate, Rule: "key.unresolved", Mode: sallyport.Enforce})
+		return
+	}
+	if s.Refusal.Status == http.StatusUnauthorized && p.g.o.Egress != nil && p.r.Context().Value(viaKey{}) == nil {
+		p.refuse(kindProxy, proxyChallenge, nil)
 		return
 	}
 	p.refuse(s.Refusal.Kind, s.Refusal.Header, nil)

@@ -23,6 +23,7 @@ type link struct {
 	up     Upstream
 	tls    *tls.Config // nil for plain http
 	bounds Bounds
+	dialer *net.Dialer
 
 	strict *http1.Transport
 
@@ -51,8 +52,17 @@ func newLink(id string, u Upstream, b Bounds) (*link, error) {
 			}
 		}
 	}
+	reach, err := readReach(u.Reach)
+	if err != nil {
+		return nil, err
+	}
+	l.dialer = &net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}
+	if reach != nil {
+		l.dialer.Control = reach.control
+	}
 	l.strict = &http1.Transport{
-		TLS: l.tls, DialTimeout: dialTime, AnswerTimeout: b.AnswerTime, BodyTimeout: b.StreamIdle, IdleTimeout: 60 * time.Second,
+		Dial: l.dialer.DialContext,
+		TLS:  l.tls, DialTimeout: dialTime, AnswerTimeout: b.AnswerTime, BodyTimeout: b.StreamIdle, IdleTimeout: 60 * time.Second,
 	}
 	return l, nil
 }
@@ -69,10 +79,9 @@ func (l *link) standard(h2 bool) *http.Transport {
 	if *at != nil {
 		return *at
 	}
-	dialer := &net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, l.host)
+			return l.dialer.DialContext(ctx, network, l.host)
 		},
 		TLSHandshakeTimeout:    dialTime,
 		TLSClientConfig:        l.tls.Clone(),

@@ -71,6 +71,11 @@ type Options struct {
 	// from a client; a trailing * stands for any rest. nil means IdentityHeaders.
 	StripHeaders []string
 
+	// Door is the gateway's name in the records; "" is "gateway".
+	Door string
+	// Egress makes it the door of calls that go out, to APIs of others; nil: not.
+	Egress *Egress
+
 	Now func() time.Time // nil: time.Now; pools, sessions and records read it
 	// Lookup resolves the name of a DNS upstream; nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -157,8 +162,9 @@ type API struct {
 	Name      string // of the sallyport.API; the guard says which one a request is for
 	Upstreams []Upstream
 	Health    Health
-	Onward    *Onward // what requests carry to the upstreams besides; nil: what the client sent
-	Gated     bool    // new instances are held until Admit; false: admitted, "no gate configured"
+	Onward    *Onward      // what requests carry to the upstreams besides; nil: what the client sent
+	Out       *Destination // of a gateway with Egress
+	Gated     bool         // new instances are held until Admit; false: admitted, "no gate configured"
 }
 
 // Upstream is one instance by URL, or all the addresses of a DNS name. Exactly
@@ -172,6 +178,7 @@ type Upstream struct {
 	Host     string        // Host header sent; "" passes the client's on
 	CA       string        // file with the roots an https upstream is checked against; "" = the system's
 	Name     string        // server name of the certificate; "" = host of the URL or DNS
+	Reach    string        // "" = any address; "public", and further networks behind commas: no other address is dialled
 	MaxConns int           // requests in flight at once to one instance: 1024; then another, then 503
 }
 

@@ -85,14 +85,20 @@ func readPROXY2(r io.Reader, b []byte) (netip.AddrPort, error) {
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // isHTTP2 looks at how the connection begins; these bytes stay to be read.
-func (c *clientConn) isHTTP2() (bool, error) {
-	buf := make([]byte, 0, 2048)
+func (c *clientConn) isHTTP2() (bool, error) { return c.begins(preface) }
+
+// begins looks at whether the connection begins with what is given.
+func (c *clientConn) begins(what string) (bool, error) {
+	buf := append(make([]byte, 0, 2048), c.early...)
+	if len(buf) >= len(what) || len(buf) > 0 && !strings.HasPrefix(what, string(buf)) {
+		return strings.HasPrefix(string(buf), what), nil
+	}
 	for {
 		n, err := c.Conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if len(buf) >= len(preface) || !strings.HasPrefix(preface, string(buf)) {
+		if len(buf) >= len(what) || !strings.HasPrefix(what, string(buf)) {
 			c.early = buf
-			return strings.HasPrefix(string(buf), preface), nil
+			return strings.HasPrefix(string(buf), what), nil
 		}
 		if err != nil {
 			return false, err

@@ -116,6 +116,16 @@ func (g *Gateway) fronts() {
 			WriteByteTimeout: b.WriteTime, MaxReceiveBufferPerConnection: 2 << 20, MaxReceiveBufferPerStream: 512 << 10,
 		},
 	}
+	if g.o.Egress != nil {
+		g.standard.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			if t, ok := c.(*tls.Conn); ok {
+				if inner, ok := t.NetConn().(*clientConn); ok && inner.via != nil {
+					return context.WithValue(ctx, viaKey{}, inner.via)
+				}
+			}
+			return ctx
+		}
+	}
 	g.standard.Protocols.SetHTTP1(true) // the reference front
 	g.standard.Protocols.SetHTTP2(true)
 	g.standard.Protocols.SetUnencryptedHTTP2(true)
@@ -317,6 +327,7 @@ type clientConn struct {
 	leave  func()   // uncounts it, once
 	remote net.Addr // as a PROXY header named it; nil: the peer itself
 	early  []byte   // was looked at and is still to be read
+	via    *via     // the CONNECT that its requests came by; nil: none
 }
 
 func (c *clientConn) Read(b []byte) (int, error) {
@@ -377,6 +388,9 @@ func (g *Gateway) greet(l *Listener, c *clientConn) {
 	if l.a.Plain {
 		// Only a client that was told so speaks HTTP/2 without TLS, as gRPC ones are.
 		c.SetDeadline(time.Now().Add(g.o.Bounds.IdleTime))
+		if g.o.Egress != nil && g.connect(c, greeted) {
+			return
+		}
 		h2, err := c.isHTTP2()
 		if err != nil {
 			c.Close()
@@ -410,6 +424,15 @@ func (g *Gateway) greet(l *Listener, c *clientConn) {
 	case proto == "h2" || g.o.Front == Reference:
 		g.handoff.give(t)
 	default:
+		if g.o.Egress != nil {
+			inside := &clientConn{Conn: t, leave: func() {}}
+			if g.connect(inside, greeted) {
+				return
+			}
+			greeted()
+			g.strict.ServeConn(context.Background(), inside)
+			return
+		}
 		greeted()
 		g.strict.ServeConn(context.Background(), t)
 	}

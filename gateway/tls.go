@@ -155,8 +155,9 @@ type local struct {
 	names []string
 	now   func() time.Time
 
-	mu   sync.Mutex
-	leaf *tls.Certificate
+	mu    sync.Mutex
+	leaf  *tls.Certificate
+	mints map[string]*tls.Certificate // by host, of leafFor
 }
 
 func newLocal(t TLS, now func() time.Time) (*local, error) {
@@ -288,7 +289,11 @@ func (g *Gateway) LocalCA() (cert []byte, path string) {
 	if !ok {
 		return nil, ""
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw}), c.path
+	return c.pem(), c.path
+}
+
+func (c *local) pem() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw})
 }
 
 // acmeCertificates are obtained from a CA, and renewed, by certmagic.

@@ -34,6 +34,7 @@ type compiled struct {
 	issuers []string
 	opaque  []identity.Introspection
 	grants  []identity.Grant
+	out     *compiled // the door of calls that go out; nil: none
 }
 
 // lasting are the parts of the guard that outlive one program: counters go on
@@ -69,6 +70,11 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 			}
 		}
 	}
+	var errs []string
+	if out.out, errs = c.compileEgress(ctx, l, m); out.out != nil {
+		specs = append(specs, errs...)
+		out.issuers = append(out.issuers, out.out.issuers...)
+	}
 	slices.Sort(out.issuers)
 	out.issuers = slices.Compact(out.issuers)
 	if len(specs) > 0 || len(m.List) > 0 {
@@ -81,6 +87,9 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	out.name = c.fingerprint(out.apis)
 	var err error
 	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect})
+	if err == nil && out.out != nil {
+		err = out.out.startEgress(l)
+	}
 	if err != nil {
 		return nil, &refused{err.Error()}
 	}
@@ -206,11 +215,9 @@ func (c *config) fingerprint(apis []guard.API) string {
 	if b, err := os.ReadFile(c.file); err == nil {
 		h.Write(b)
 	}
-	for _, a := range c.APIs {
-		for _, s := range a.Spec {
-			if b, err := os.ReadFile(s); err == nil {
-				h.Write(b)
-			}
+	for _, s := range c.sources()[1:] {
+		if b, err := os.ReadFile(s); err == nil {
+			h.Write(b)
 		}
 	}
 	for _, a := range apis {
@@ -249,8 +256,8 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: good, %d APIs\n", k.File, len(out.apis))
-	for _, a := range out.apis {
+	fmt.Fprintf(s.out, "%s: good, %d APIs\n", k.File, len(out.everyAPI()))
+	for _, a := range out.everyAPI() {
 		n := 0
 		if a.Spec != nil {
 			n = len(a.Spec.Operations())

@@ -36,6 +36,7 @@ type config struct {
 	Retention      retention      `yaml:"retention" doc:"How long and how much is kept."`
 	Redact         redact         `yaml:"redact" doc:"What is taken out of records, besides what is always taken out."`
 	APIs           []apiConfig    `yaml:"apis" doc:"The APIs behind this door."`
+	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
 	file string
 	root *yaml.Node
@@ -281,6 +282,17 @@ func (c *config) defaults() {
 			a.Upstreams[j].CA = c.path(a.Upstreams[j].CA)
 		}
 	}
+	if c.Egress != nil {
+		for i := range c.Egress.Destinations {
+			d := &c.Egress.Destinations[i]
+			d.CA = c.path(d.CA)
+			for j, s := range d.Spec {
+				if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
+					d.Spec[j] = c.path(s)
+				}
+			}
+		}
+	}
 }
 
 // path is p seen from the configuration file's folder.
@@ -389,8 +401,13 @@ func (c *config) check(m *mistakes) {
 	}
 	seen := map[string]bool{}
 	for i := range c.APIs {
-		c.checkAPI(&c.APIs[i], fmt.Sprintf("apis[%d]", i), seen, bad)
+		a := &c.APIs[i]
+		c.checkAPI(a, fmt.Sprintf("apis[%d]", i), seen, bad)
+		if !slices.Contains([]sallyport.Exposure{"", sallyport.External, sallyport.Partner, sallyport.Internal}, a.Exposure) {
+			bad(fmt.Sprintf("apis[%d].exposure", i), "%q is not one of external, partner, internal", a.Exposure)
+		}
 	}
+	c.checkEgress(seen, bad)
 }
 
 func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad func(string, string, ...any)) {
@@ -408,9 +425,6 @@ func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad f
 	seen[a.Name] = true
 	if a.Match.Path != "" && !strings.HasPrefix(a.Match.Path, "/") {
 		bad(path+".match.path", "%q does not begin with /", a.Match.Path)
-	}
-	if !slices.Contains([]sallyport.Exposure{"", sallyport.External, sallyport.Partner, sallyport.Internal}, a.Exposure) {
-		bad(path+".exposure", "%q is not one of external, partner, internal", a.Exposure)
 	}
 	if len(a.Upstreams) == 0 {
 		bad(path, "upstreams is missing: where do its requests go?")

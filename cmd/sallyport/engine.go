@@ -106,7 +106,11 @@ func (e *engine) Instances() []sallyport.Instance {
 	if e.gateway == nil {
 		return nil
 	}
-	return e.gateway.Instances()
+	list := e.gateway.Instances()
+	if e.egress != nil {
+		list = append(list, e.egress.Instances()...)
+	}
+	return list
 }
 
 // Programs lists what is in force at each door.
@@ -116,6 +120,9 @@ func (e *engine) Programs() []console.Program {
 	var out []console.Program
 	if e.current != nil {
 		out = append(out, describe(e.current, "gateway", e.since, e.failed, e.tried))
+	}
+	if e.current != nil && e.egress != nil {
+		out = append(out, describe(e.current.out, "egress", e.since, e.failed, e.tried))
 	}
 	if e.desk != nil {
 		out = append(out, describe(e.desk, "console", e.started, "", time.Time{}))
@@ -215,6 +222,9 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 	})
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
+	}
+	if e.egress != nil {
+		prometheus.WrapRegistererWithPrefix("egress_", reg).MustRegister(e.egress)
 	}
 	prom := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	mux := http.NewServeMux()

@@ -32,15 +32,24 @@ func TestFormatsGuideRunsAsWritten(t *testing.T) {
 	}
 	p := (&site{dir: dir, gateway: gateway}).start(t)
 	defer p.stop()
-	guide, err := os.ReadFile("../../docs/guides/formats.md")
+	runGuide(t, "formats.md", dir, 10, strings.NewReplacer("127.0.0.1:8088", gateway), "ask()", "json=")
+}
+
+// runGuide runs the commands of a guide in dir and compares what they print;
+// setup are the beginnings of the lines that every command needs before it.
+func runGuide(t *testing.T, name, dir string, least int, edit *strings.Replacer, setup ...string) {
+	t.Helper()
+	guide, err := os.ReadFile("../../docs/guides/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.ReplaceAll(string(guide), "127.0.0.1:8088", gateway)
-	var setup strings.Builder
+	text := edit.Replace(string(guide))
+	var before strings.Builder
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "ask()") || strings.HasPrefix(line, "json=") {
-			setup.WriteString(line)
+		for _, s := range setup {
+			if strings.HasPrefix(line, s) {
+				before.WriteString(line)
+			}
 		}
 	}
 	ran := 0
@@ -51,7 +60,7 @@ func TestFormatsGuideRunsAsWritten(t *testing.T) {
 		}
 		for step := range strings.SplitSeq(block[2:], "\n$ ") {
 			command, want, _ := strings.Cut(step, "\n")
-			c := exec.Command("bash", "-c", setup.String()+command)
+			c := exec.Command("bash", "-c", before.String()+command)
 			c.Dir = dir
 			out, err := c.Output()
 			if got := strings.TrimSpace(string(out)); err != nil || got != strings.TrimSpace(want) {
@@ -60,7 +69,7 @@ func TestFormatsGuideRunsAsWritten(t *testing.T) {
 			ran++
 		}
 	}
-	if ran < 10 {
-		t.Errorf("%d commands of the guide ran", ran)
+	if ran < least {
+		t.Errorf("%d commands of the guide ran, want %d", ran, least)
 	}
 }

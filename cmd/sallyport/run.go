@@ -54,6 +54,7 @@ type engine struct {
 	lasting  lasting
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
+	egress   *gateway.Gateway // the door of calls that go out; nil: none
 
 	sealer    *original.Sealer
 	journal   *observe.Journal
@@ -189,6 +190,13 @@ func (e *engine) run(ctx context.Context) error {
 		listeners = append(listeners, ln)
 		start(&front, doors, "gateway", func(ctx context.Context) error { return e.gateway.Serve(ctx, listeners...) })
 	}
+	outward, err := e.openEgress(ctx, first)
+	if err != nil {
+		return err
+	}
+	if outward != nil {
+		start(&front, doors, "egress", func(ctx context.Context) error { return e.egress.Serve(ctx, outward) })
+	}
 	consoleURL := ""
 	if e.cfg.has(roleControl) {
 		if consoleURL, err = e.serveConsole(doors, &front, failures); err != nil {
@@ -198,7 +206,7 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.declare(ctx, first); err != nil && ctx.Err() == nil { // ended while it starts, it ends as always
 		return err
 	}
-	e.announce(ctx, listeners, consoleURL)
+	e.announce(ctx, listeners, outward, consoleURL)
 	start(&front, doors, "watch for changes", func(ctx context.Context) error { return e.watch(ctx, files) })
 
 	select {
@@ -327,7 +335,7 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 	if e.inventory == nil {
 		return nil
 	}
-	apis := c.apis
+	apis := c.everyAPI()
 	if e.desk != nil {
 		apis = append(slices.Clone(apis), e.desk.apis...)
 	}
@@ -372,6 +380,9 @@ func (e *engine) reload(ctx context.Context, why string) {
 		e.keys.swap(ctx, next.issuers, next.opaque)
 		err = e.gateway.SetAPIs(next.pools)
 	}
+	if err == nil && e.egress != nil {
+		err = e.egress.SetAPIs(next.out.pools)
+	}
 	if err != nil {
 		e.mu.Lock()
 		e.failed, e.tried = err.Error(), time.Now()
@@ -380,6 +391,9 @@ func (e *engine) reload(ctx context.Context, why string) {
 		return
 	}
 	e.gateway.Swap(next.program)
+	if e.egress != nil {
+		e.egress.Swap(next.out.program)
+	}
 	e.take(next)
 	if err := e.declare(ctx, next); err != nil {
 		e.log.Error("declare", "error", err)
@@ -396,7 +410,7 @@ func (e *engine) restartNeeded(next *config) error {
 	}{
 		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
 		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert || old.TLS.ClientCA != next.TLS.ClientCA},
-		{"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
+		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 	} {
 		if s.changed {
 			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)
@@ -418,13 +432,17 @@ func (c *compiled) summary() string {
 }
 
 // announce says where everything is.
-func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, consoleURL string) {
+func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, outward *gateway.Listener, consoleURL string) {
 	scheme := "https"
 	if e.cfg.TLS.Off {
 		scheme = "http"
 	}
 	for _, l := range listeners {
 		fmt.Fprintf(e.out, "gateway  %s://%s  program %s: %s\n", scheme, l.Addr().String(), e.current.name, e.current.summary())
+	}
+	if outward != nil {
+		_, ca := e.egress.StandInCA()
+		fmt.Fprintf(e.out, "egress   proxy %s  %d destinations; clients trust %s\n", outward.Addr().String(), len(e.current.out.apis), ca)
 	}
 	if consoleURL != "" {
 		fmt.Fprintf(e.out, "console  %s\n", consoleURL)
@@ -557,6 +575,11 @@ func (c *config) sources() []string {
 	files := []string{c.file}
 	for _, a := range c.APIs {
 		files = append(files, a.Spec...)
+	}
+	if c.Egress != nil {
+		for _, d := range c.Egress.Destinations {
+			files = append(files, d.Spec...)
+		}
 	}
 	return files
 }
