@@ -47,8 +47,8 @@ const lookTunnel look = "tunnel"
 func (d *destination) api() *apiConfig {
 	a := &apiConfig{Name: d.Name, Spec: d.Spec, Match: match{Host: stringList{d.Host}}, Owner: d.Owner, Department: d.Dept, Exposure: sallyport.ThirdParty, API: d.API}
 	a.Upstreams = []upstream{{URL: d.target(), CA: d.CA, Name: d.Host}}
-	if a.Answers == "" {
-		a.Answers = sallyport.Enforce
+	if a.Answers.Mode == "" {
+		a.Answers.Mode = sallyport.Enforce
 	}
 	if a.Errors.Mode == "" {
 		a.Errors.Mode = sallyport.Off
@@ -116,7 +116,7 @@ func (c *config) checkEgress(seen map[string]bool, bad func(string, string, ...a
 		hosts[strings.ToLower(d.Host)] = true
 		c.checkAPI(d.api(), path, seen, bad)
 		if d.Look == lookTunnel {
-			for key, set := range map[string]bool{"spec": len(d.Spec) > 0, "answers": d.Answers != "", "redirects": d.Redirects != "", "undocumented": d.Undocumented != "", "operations": len(d.Operations) > 0} {
+			for key, set := range map[string]bool{"spec": len(d.Spec) > 0, "answers": d.Answers.Mode != "" || d.Answers.Acts(), "redirects": d.Redirects != "", "undocumented": d.Undocumented != "", "operations": len(d.Operations) > 0} {
 				if set {
 					bad(path+"."+key, "nothing inside a tunnel is looked at: take look: tunnel away, or this")
 				}

@@ -1,7 +1,7 @@
-// A partner's API, for trying out the door of calls that go out: over TLS on
-// 127.0.0.1:9004, with a certificate of its own whose root it writes to
-// /tmp/sallyport-egress/partner-ca.pem. One of its answers breaks its own
-// document, and one leads to where clouds keep their secrets.
+// Command egress is the partner behind the guide to calls that go out: an API
+// over TLS on 127.0.0.1:9004, with a certificate of its own whose root it writes
+// to /tmp/sallyport-egress/partner-ca.pem. In come requests of its document; one
+// of its answers breaks that, and one leads to where clouds keep their secrets.
 package main
 
 import (
