@@ -71,9 +71,8 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		}
 	}
 	var errs []string
-	if out.out, errs = c.compileEgress(ctx, l, m); out.out != nil {
+	if out.out, errs = out.compileEgress(ctx, l, m); out.out != nil {
 		specs = append(specs, errs...)
-		out.issuers = append(out.issuers, out.out.issuers...)
 	}
 	slices.Sort(out.issuers)
 	out.issuers = slices.Compact(out.issuers)

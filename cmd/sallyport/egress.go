@@ -126,20 +126,25 @@ func (c *config) checkEgress(seen map[string]bool, bad func(string, string, ...a
 }
 
 // compileEgress makes the program of the door out; nil when there is none.
-func (c *config) compileEgress(ctx context.Context, l lasting, m *mistakes) (out *compiled, specs []string) {
+func (c *compiled) compileEgress(ctx context.Context, l lasting, m *mistakes) (out *compiled, specs []string) {
 	if c.Egress == nil {
 		return nil, nil
 	}
-	out = &compiled{config: c}
+	out = &compiled{config: c.config}
 	for i := range c.Egress.Destinations {
 		d := &c.Egress.Destinations[i]
-		a := d.api()
-		api, errs := c.guarded(ctx, a, fmt.Sprintf("egress.destinations[%d]", i), m)
+		a, path := d.api(), fmt.Sprintf("egress.destinations[%d]", i)
+		api, errs := c.guarded(ctx, a, path, m)
 		specs = append(specs, errs...)
 		out.apis = append(out.apis, api)
-		out.pools = append(out.pools, d.pool(a))
-		for _, o := range a.Auth.OIDC {
-			out.issuers = append(out.issuers, o.Issuer)
+		p := d.pool(a)
+		p.Onward = c.onward(a, path+".credentials", l, m)
+		out.pools = append(out.pools, p)
+		for j, o := range a.Auth.OIDC {
+			c.issuers = append(c.issuers, o.Issuer)
+			if o.Introspection.Enabled() {
+				c.asks(o, fmt.Sprintf("%s.auth.oidc[%d].introspection", path, j), m)
+			}
 		}
 	}
 	return out, specs

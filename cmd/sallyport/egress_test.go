@@ -107,7 +107,7 @@ func caller(t *testing.T, proxy, key string, h2 bool, roots ...[]byte) *http.Cli
 // allow passes as it is; what looks like it and is not is turned away.
 func TestCallsThatGoOut(t *testing.T) {
 	s := newSite(t)
-	srv, ca := partner(t, "api.partner.test", "files.partner.test", "localhost")
+	srv, ca := partner(t, "api.partner.test", "files.partner.test", "keyed.partner.test", "localhost")
 	write(t, filepath.Join(s.dir, "partner-ca.pem"), string(ca))
 	write(t, filepath.Join(s.dir, "partner.yaml"), partnerSpec)
 	key := "a-key-of-the-billing-service-0123456789"
@@ -133,15 +133,22 @@ func TestCallsThatGoOut(t *testing.T) {
       look: tunnel
       mode: enforce
       auth: {keys: [{id: billing, hash: "sha256:%s"}], anonymous: never}
+    - name: keyed
+      host: keyed.partner.test
+      url: https://127.0.0.1:%s
+      ca: partner-ca.pem
+      addresses: [127.0.0.0/8]
+      credentials: {header: {name: X-Api-Key, value: file:partner.secret}}
     - name: inner
       host: localhost
       url: https://localhost:%s
       ca: partner-ca.pem
       mode: enforce
-`, door, port, hex.EncodeToString(sum[:]), port, hex.EncodeToString(sum[:]), port))
+`, door, port, hex.EncodeToString(sum[:]), port, hex.EncodeToString(sum[:]), port, port))
+	write(t, filepath.Join(s.dir, "partner.secret"), "secret-of-ours-at-the-partner\n")
 	p := s.start(t)
 	d := p.signIn(p.wait(`/setup#([A-Za-z0-9_-]{43})`)[1], password)
-	trusted := p.wait(`egress   proxy \S+  3 destinations; clients trust (\S+)`)[1]
+	trusted := p.wait(`egress   proxy \S+  4 destinations; clients trust (\S+)`)[1]
 	ours, err := os.ReadFile(trusted)
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +163,7 @@ func TestCallsThatGoOut(t *testing.T) {
 	}{
 		{"what the document allows", "POST", "https://api.partner.test/v1/charges", `{"amount":5,"email":"ada@example.org"}`, key, ours, 201, ""},
 		{"plain to the proxy, TLS beyond", "POST", "http://api.partner.test/v1/charges", `{"amount":5}`, key, ours, 201, ""},
+		{"with a secret that the caller has not", "POST", "https://keyed.partner.test/v1/charges", `{}`, "", ours, 201, ""},
 		{"what the document does not allow", "POST", "https://api.partner.test/v1/charges", `{"amount":"five"}`, key, ours, 400, "schema.type"},
 		{"an answer that breaks the document", "GET", "https://api.partner.test/v1/odd", "", key, ours, 502, "schema.type"},
 		{"an error of theirs passes as it is", "GET", "https://api.partner.test/v1/broken", "", key, ours, 500, ""},
@@ -194,7 +202,8 @@ func TestCallsThatGoOut(t *testing.T) {
 				t.Errorf("%s (h2 %v): answered %d, want %d: %s", c.name, h2, res.StatusCode, c.want, b)
 			case c.want == 201:
 				seen := res.Header.Get("X-Seen")
-				if strings.Contains(seen, "Forwarded") || strings.Contains(seen, key) || strings.Contains(seen, "Sallyport") || strings.Contains(seen, "Proxy") || !strings.Contains(seen, "Bearer theirs") {
+				if strings.Contains(seen, "Forwarded") || strings.Contains(seen, key) || strings.Contains(seen, "Sallyport") || strings.Contains(seen, "Proxy") ||
+					!strings.Contains(seen, "Bearer theirs") != strings.Contains(seen, "secret-of-ours") {
 					t.Errorf("%s (h2 %v): the partner saw %s", c.name, h2, seen)
 				}
 			case c.name == "an error of theirs passes as it is":
