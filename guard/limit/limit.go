@@ -198,8 +198,8 @@ func (m *Memory) Settle(k Key, l Limit, n, cost int, now time.Time) {
 		}
 		c.tat = min(c.tat+int64(cost), math.MaxInt64/4)
 	default:
-		interval, capacity := l.gcra()
-		most := t + min(capacity+max(int64(l.Window), capacity), math.MaxInt64/4)
+		interval, _ := l.gcra()
+		most := t + int64(l.Debt())
 		c.tat = max(c.tat, min(max(c.tat, t)+l.span(int64(cost), interval), most))
 	}
 	if known || c != (cell{}) {
@@ -395,4 +395,23 @@ func (m *Memory) Near(now time.Time, find func(name string) (Limit, bool), f fun
 			}
 		}
 	}
+}
+
+// Span is the time that n events of an even flow take.
+func (l *Limit) Span(n int) time.Duration {
+	interval, _ := l.gcra()
+	return time.Duration(l.span(int64(max(n, 0)), interval))
+}
+
+// Room is how far ahead of time the flow may run: the time that what fits at
+// once takes.
+func (l *Limit) Room() time.Duration {
+	_, capacity := l.gcra()
+	return time.Duration(capacity)
+}
+
+// Debt is how far ahead of time it may run once what was held is settled.
+func (l *Limit) Debt() time.Duration {
+	room := l.Room()
+	return min(room+max(l.Window, room), math.MaxInt64/4)
 }
