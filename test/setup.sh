@@ -4,11 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A why=(
-  [postgresql]="the system of record beyond one machine" [nginx-light]="the peer that costs are compared with"
+  [postgresql]="the system of record beyond one machine" [redis-server]="counts limits for several nodes" [nginx-light]="the peer that costs are compared with"
   [chromium]="the console is tested in a browser" [wrk]="makes load"
 )
 case "${1:-test}" in
-  test) need=(postgresql chromium) ;;
+  test) need=(postgresql redis-server chromium) ;;
   bench) need=(nginx-light wrk) ;;
   *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
 esac

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
+	"sallyport.dev/guard/limit"
 	"sallyport.dev/guard/silent"
 	"sallyport.dev/identity"
 	"sallyport.dev/inventory"
@@ -45,6 +46,8 @@ type lasting struct {
 	tokens   *authn.Cache
 	proofs   *authn.Proofs
 	inspect  *inspect.Engine
+	forecast *limit.Forecast
+	tallies  *limit.Tallies
 	grants   *identity.Grants
 	signer   *signer // of tokens that name callers
 }
@@ -85,7 +88,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	}
 	out.name = c.fingerprint(out.apis)
 	var err error
-	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect})
+	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect, Forecast: l.forecast, Tallies: l.tallies})
 	if err == nil && out.out != nil {
 		err = out.out.startEgress(l)
 	}

@@ -28,6 +28,7 @@ type config struct {
 	Keys           string         `yaml:"keys" doc:"Master key, file:PATH or env:NAME, outside the data directory. Made at first start. Default file:~/.config/sallyport/master.key."`
 	Database       string         `yaml:"database" doc:"postgres://… for the system of record; empty = SQLite in the data directory."`
 	Stream         string         `yaml:"stream" doc:"nats://… or tls://… for the event stream; empty = embedded."`
+	Counters       countersChoice `yaml:"counters" doc:"redis://… or rediss://… that nodes count limits at together, or {url, password, ca}; empty = each node by itself."`
 	Roles          []role         `yaml:"roles" doc:"Parts that this process runs. Default [gateway, control]."`
 	Log            string         `yaml:"log" enum:"debug|info|warn|error" doc:"Least level that is logged. Default info."`
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies" doc:"Networks whose X-Forwarded-For is believed. Default none."`
@@ -393,6 +394,7 @@ func (c *config) check(m *mistakes) {
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") && !strings.HasPrefix(c.Database, "env:") && !strings.HasPrefix(c.Database, "file:") {
 		bad("database", "want postgres://…, or env:NAME or file:PATH that holds such a URL")
 	}
+	c.checkCounters(bad)
 	if !c.has(roleControl) && c.Stream == "" {
 		bad("roles", "a gateway without control publishes to a shared stream: give stream: nats://…")
 	}

@@ -182,7 +182,7 @@ func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, e
 				{Operation: "listDecisions", Checks: looseInspect}, {Operation: "watchDecisions", Checks: looseInspect}, {Operation: "listOperations", Checks: looseInspect}},
 			Limits: []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
 	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own}}
-	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Counters: l.counters, Inspect: l.inspect})
+	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Counters: l.counters, Tallies: l.tallies, Inspect: l.inspect})
 	return out, err
 }
 
@@ -220,6 +220,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		}
 		return float64(n)
 	})
+	e.limitMetrics(gauge, counter)
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
 	}

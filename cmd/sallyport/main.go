@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // quotas begin their days in time zones, on systems without a database of them too
 
 	"github.com/alecthomas/kong"
 )

@@ -24,6 +24,7 @@ import (
 	"sallyport.dev/console/account"
 	"sallyport.dev/discovery"
 	"sallyport.dev/gateway"
+	"sallyport.dev/gateway/counters"
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/inspect"
@@ -52,6 +53,9 @@ type engine struct {
 	grants   *identity.Grants
 	signer   signer
 	lasting  lasting
+	memory   *limit.Memory
+	shared   *counters.Shared // nil: limits are counted by this node alone
+	quotas   *quotaBook
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
 	egress   *gateway.Gateway // the door of calls that go out; nil: none
@@ -111,7 +115,10 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.keys = &providers{log: e.log}
 	e.grants = &identity.Grants{Log: e.log}
-	e.lasting = lasting{keys: e.keys, counters: limit.NewMemory(0), tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine, grants: e.grants, signer: &e.signer}
+	e.lasting = lasting{keys: e.keys, tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine, grants: e.grants, signer: &e.signer}
+	if err := e.openCounters(); err != nil {
+		return err
+	}
 	// Watched before it is read, so that no change falls between.
 	files, err := newFileWatch()
 	if err != nil {
@@ -148,6 +155,16 @@ func (e *engine) run(ctx context.Context) error {
 		})
 	}
 
+	if e.quotas, err = openQuotas(ctx, e.store, e.cfg.Data, e.memory); err != nil {
+		return err
+	}
+	start(&back, behind, "quotas", func(ctx context.Context) error {
+		return e.quotas.Run(ctx, func(err error) { e.log.Error("quotas", "error", err) })
+	})
+	if e.shared != nil {
+		defer e.shared.Close()
+		start(&back, behind, "counters", e.shared.Run)
+	}
 	e.keys.swap(behind, first.issuers, first.opaque)
 	if err := e.grants.Configure(first.grants); err != nil {
 		return err
@@ -410,7 +427,7 @@ func (e *engine) restartNeeded(next *config) error {
 	}{
 		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
 		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert || old.TLS.ClientCA != next.TLS.ClientCA},
-		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
+		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"counters", old.Counters != next.Counters}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 	} {
 		if s.changed {
 			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)

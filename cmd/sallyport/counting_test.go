@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// redisAt starts a Redis of the test's own; stop ends it.
+func redisAt(t *testing.T, addr string) (stop func()) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(addr)
+	c := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(), "--requirepass", "sesame")
+	if err := c.Start(); err != nil {
+		t.Fatalf("start redis-server (test/setup.sh installs it): %v", err)
+	}
+	stop = func() { c.Process.Kill(); c.Wait() }
+	t.Cleanup(stop)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return stop
+		}
+	}
+	t.Fatal("redis-server does not listen")
+	return nil
+}
+
+// limit gives a site's API limits, and other settings to the whole.
+func (s *site) limit(t *testing.T, more, limits string) {
+	t.Helper()
+	s.configure(t, more)
+	file := filepath.Join(s.dir, "sallyport.yaml")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, string(b)+"    limits: "+limits+"\n")
+}
+
+// statuses asks n times and counts the answers.
+func (s *site) statuses(t *testing.T, n int) map[int]int {
+	t.Helper()
+	out := map[int]int{}
+	for range n {
+		status, _, _ := s.ask(t, "GET", "/pets/7", "")
+		out[status]++
+	}
+	return out
+}
+
+func TestTwoNodesCountTogether(t *testing.T) {
+	t.Setenv("COUNTERS_PASSWORD", "sesame")
+	addr := freeAddr(t)
+	stop := redisAt(t, addr)
+	one, two := newSite(t), newSite(t)
+	two.issuer = one.issuer
+	for _, s := range []*site{one, two} {
+		s.limit(t, fmt.Sprintf("counters: {url: \"redis://%s\", password: env:COUNTERS_PASSWORD}", addr), "[{rate: 12/h, per: principal}]")
+		p := s.start(t)
+		defer p.stop()
+		p.wait("limits are counted together with other nodes")
+	}
+	passed := one.statuses(t, 8)[200] + two.statuses(t, 8)[200]
+	if passed != 12 {
+		t.Errorf("%d of 16 requests passed at two nodes, want 12", passed)
+	}
+	stop()
+	// Each counts by itself from here on: no error, and what it has counted so far still counts.
+	if got := one.statuses(t, 8); got[200] != 4 || got[429] != 4 {
+		t.Errorf("the first node without Redis: %v, want its own twelve", got)
+	}
+}
+
+// A quota goes on after a restart.
+func TestQuotasSurviveARestart(t *testing.T) {
+	s := newSite(t)
+	zone := time.Now().UTC().Add(-12 * time.Hour) // whichever day it is, it shall not end now
+	name := fmt.Sprintf("Etc/GMT%+d", zone.Hour())
+	if zone.Hour() > 12 {
+		name = fmt.Sprintf("Etc/GMT%+d", zone.Hour()-24)
+	}
+	s.limit(t, "", "[{quota: 5/day, zone: "+name+", per: principal, name: daily}]")
+	p := s.start(t)
+	if got := s.statuses(t, 3); got[200] != 3 {
+		t.Fatalf("before: %v", got)
+	}
+	p.stop()
+	p = s.start(t)
+	if got := s.statuses(t, 4); got[200] != 2 || got[429] != 2 {
+		t.Errorf("after a restart: %v, want two more of five", got)
+	}
+	p.stop()
+}
+
+func TestMistakesOfCounters(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://h":                          "want redis://host:port",
+		"{password: env:X}":                 "url is missing",
+		"redis://u:secret@h:1":              "a password stands in the URL",
+		"{url: redis://h:1, password: x}":   "do not stand in this file",
+		"{url: rediss://h:1, ca: none.pem}": "counters.ca",
+		"{url: redis://h:1, cluster: x}":    "unknown key",
+	} {
+		_, err := parseConfig("sallyport.yaml", []byte("counters: "+text+"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret@") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// The metrics say whether nodes count together.
+func TestCountersAreMeasured(t *testing.T) {
+	addr := freeAddr(t)
+	stop := redisAt(t, addr)
+	t.Setenv("COUNTERS_PASSWORD", "sesame")
+	s := newSite(t)
+	s.limit(t, fmt.Sprintf("counters: {url: \"redis://%s\", password: env:COUNTERS_PASSWORD}", addr), "[{rate: 100/s, per: principal}]")
+	p := s.start(t)
+	defer p.stop()
+	p.wait("limits are counted together")
+	measure := func(want string) bool {
+		res, err := http.Get("http://" + s.console + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return strings.Contains(string(b), want)
+	}
+	if !measure("sallyport_counters_shared 1") {
+		t.Error("the metrics do not say that counters are shared")
+	}
+	stop()
+	s.statuses(t, 40)
+	p.wait("limits are counted on this node alone")
+	if !measure("sallyport_counters_shared 0") || !measure("sallyport_counters_outages_total 1") {
+		t.Error("the metrics do not say that sharing has ended")
+	}
+}
