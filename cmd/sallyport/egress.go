@@ -152,7 +152,7 @@ func (c *compiled) compileEgress(ctx context.Context, l lasting, m *mistakes) (o
 
 func (c *compiled) startEgress(l lasting) (err error) {
 	c.name = "out-" + c.fingerprint(c.apis)
-	c.program, err = guard.Compile(guard.Config{Name: c.name, APIs: c.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect})
+	c.program, err = guard.Compile(guard.Config{Name: c.name, APIs: c.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect, Forecast: l.forecast, Tallies: l.tallies})
 	return err
 }
 
