@@ -49,6 +49,7 @@ type Decision struct {
 	Reasons      []Reason `cbor:"4,keyasint,omitempty"`
 	NotInspected []string `cbor:"5,keyasint,omitempty"` // "body: larger than 1 MiB", …
 	Program      string   `cbor:"6,keyasint,omitempty"` // which compiled program decided
+	Relief       []string `cbor:"7,keyasint,omitempty"` // what spared the upstream work: "cache.hit", "cache.stale", "coalesced", …
 }
 
 // Refused reports whether the request was turned away.

@@ -385,6 +385,7 @@ func (w *writer) decision(k uint64, d *Decision) {
 	}
 	w.strings(5, d.NotInspected)
 	w.string(6, d.Program)
+	w.strings(7, d.Relief)
 	w.close(at)
 }
 
@@ -882,6 +883,8 @@ func (r *reader) decision(d *Decision) {
 			d.NotInspected = r.strings()
 		case 6:
 			d.Program = r.string()
+		case 7:
+			d.Relief = r.strings()
 		default:
 			r.skip(0)
 		}

@@ -24,7 +24,7 @@ func full() sallyport.Event {
 			Method: "GET", Host: "h", Path: "/x/1", Query: "q=1", Proto: "HTTP/1.1", TLS: true, Client: netip.MustParseAddr("2001:db8::1"), Principal: who, Status: 200, Origin: 201,
 			Instance: "http://10.0.0.1", Retries: 2, RequestHeader: []sallyport.Field{{Name: "A", Value: "b"}}, ResponseHeader: []sallyport.Field{{Name: "C", Value: "d"}},
 			RequestBytes: 70000, ResponseBytes: 5_000_000_000,
-			Decision: sallyport.Decision{Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect, Status: 403, Program: "p", NotInspected: []string{"body"},
+			Decision: sallyport.Decision{Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect, Status: 403, Program: "p", Relief: []string{"cache.hit"}, NotInspected: []string{"body"},
 				Reasons: []sallyport.Reason{{Stage: sallyport.StageInspect, Rule: "sqli.union", Place: place, Class: "sqli", Detail: "d", Mode: sallyport.Enforce, Exception: "E1"}}},
 			Undocumented: []sallyport.Place{place}, NewStatus: true, Redacted: true, Classes: classes, Shape: shape, Verb: "query", Also: []string{"query user"}, Call: "GetPrice",
 			Cost: sallyport.Cost{CPU: 3 * time.Millisecond, Estimated: true, Bytes: 1 << 20, Rows: 12, Money: 250_000, Units: 1.5}},

@@ -141,6 +141,9 @@ type Outcome struct {
 	RequestBody, ResponseBody []byte
 	// Cost is what answering took, as far as the door knows.
 	Cost Cost
+	// Relief is what was done so that the upstream had less to do, or the client
+	// to wait: "cache.hit", "coalesced", …
+	Relief []string
 	// Reason is the door's own, when it refused or could not forward
 	// (StageRequest, StageForward).
 	Reason *sallyport.Reason

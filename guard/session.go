@@ -152,6 +152,15 @@ func (s *Session) Principal() sallyport.Principal {
 	return s.id.Principal
 }
 
+// Caller is by which name the principal is counted, "" when there is none, and
+// which scopes it has; they are shared and must not be changed.
+func (s *Session) Caller() (name string, scopes []string) {
+	if s.id == nil {
+		return "", nil
+	}
+	return s.id.Name, s.id.Scopes
+}
+
 // miss notes something that is not looked at.
 func (s *Session) miss(what string) {
 	for _, u := range s.unseen {
@@ -317,7 +326,7 @@ func (s *Session) End(o Outcome, now time.Time) *sallyport.Exchange {
 
 // decide writes down what was decided and why.
 func (s *Session) decide(d *sallyport.Decision, o Outcome) {
-	d.Action, d.Program = sallyport.ActionAllow, s.p.name
+	d.Action, d.Program, d.Relief = sallyport.ActionAllow, s.p.name, o.Relief
 	if s.refusal != nil {
 		d.Action, d.Stage, d.Status = s.refusal.Action, s.refusal.Stage, s.refusal.Status
 	}
@@ -327,6 +336,9 @@ func (s *Session) decide(d *sallyport.Decision, o Outcome) {
 		s.reasons = reasons
 		if s.refusal == nil && o.Reason.Mode == sallyport.Enforce {
 			d.Action, d.Stage, d.Status = sallyport.ActionRefuse, o.Reason.Stage, o.Status
+			if o.Reason.Stage == sallyport.StageRelieve {
+				d.Action = sallyport.ActionThrottle
+			}
 		}
 	}
 	if len(reasons) > 0 {

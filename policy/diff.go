@@ -37,6 +37,7 @@ func Diff(was, now API) []string {
 	}
 	d.word("credentials for upstreams", was.Credentials.words(), now.Credentials.words())
 	d.list("rule", ruleWords(was.Rules), ruleWords(now.Rules))
+	d.word("load", was.Load.words(), now.Load.words())
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
 	return d

@@ -52,6 +52,8 @@ type API struct {
 	GraphQL     GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
 	JSONRPC     JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
 	Files       Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
+	// Load is how its upstream is kept from doing more than it can.
+	Load Load `yaml:"load" doc:"How the upstream is kept from doing more than it can."`
 }
 
 // GraphQL is how GraphQL requests are treated. Zero bounds take defaults.
