@@ -73,12 +73,14 @@ var ownedRequest = map[string]bool{
 	"X-Forwarded-Port": true, "X-Forwarded-Server": true, "X-Forwarded-Scheme": true, "X-Forwarded-Ssl": true,
 	"X-Forwarded-Prefix": true, "X-Forwarded-Proto-Version": true, "X-Request-Id": true, "Content-Length": true, "Host": true,
 	"X-Forwarded-Path": true, "Alt-Used": true,
+	"Endpoint-Load-Metrics": true, "Endpoint-Load-Metrics-Bin": true, // a load report is an upstream's to make
 	"Proxy": true, // CGI makes HTTP_PROXY of it (CVE-2016-5385)
 }
 
 // tells are answer headers that describe the upstream's make.
 var tells = map[string]bool{
 	"Server": true, "X-Powered-By": true, "X-Aspnet-Version": true, "X-Aspnetmvc-Version": true, "X-Runtime": true, "Via": true,
+	"Endpoint-Load-Metrics": true, "Endpoint-Load-Metrics-Bin": true,
 	"X-Generator": true, "X-Backend-Server": true, "Alt-Svc": true, "X-Request-Id": true,
 }
 

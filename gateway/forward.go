@@ -82,6 +82,9 @@ func (p *passage) forward() {
 		return
 	}
 	p.plain = p.ses.PlainAnswer()
+	if !p.takePlace() {
+		return
+	}
 	p.pool.earnRetry()
 	p.forwarded()
 	if o := p.pool.onward.Load(); o != nil && !p.goOnward(o) {
@@ -89,7 +92,8 @@ func (p *passage) forward() {
 	}
 	for p.try() {
 	}
-	if p.late != nil { // the instance is free again
+	p.leavePlace()
+	if p.after != nil { // the instance is free again
 		p.answerLate()
 	}
 }
@@ -98,7 +102,7 @@ func (p *passage) forward() {
 // another is to be tried.
 func (p *passage) try() (again bool) {
 	g := p.g
-	t, err := p.pool.pick(p.tried)
+	t, err := p.pool.pick(p.tried, p.spill)
 	if err != nil {
 		rule := "instance.none"
 		if errors.Is(err, errBusy) {
@@ -110,7 +114,11 @@ func (p *passage) try() (again bool) {
 	o := unknown
 	defer func() { t.done(o) }() // also when something panics
 	p.out.Instance = t.in.url
+	if t.in.up.Standby && len(p.out.Relief) == 0 {
+		p.out.Relief = append(p.out.Relief, reliefStandby)
+	}
 	began, reads := g.o.Now(), p.reads()
+	p.asked = began
 	err = p.send(t.in.link)
 	p.out.Upstream = g.o.Now().Sub(began)
 	g.count.tries.Add(1)
@@ -122,6 +130,7 @@ func (p *passage) try() (again bool) {
 	var reason *sallyport.Reason
 	var safe bool
 	o, k, reason, safe = p.judge(err, p.reads() != reads)
+	p.late = k == guard.KindUpstreamTimeout
 	if k.Status == 0 { // the client went away
 		p.cut(reason)
 	}
@@ -446,6 +455,7 @@ func (p *passage) reply() outcome {
 		p.rc.SetReadDeadline(time.Time{}) // answered before all was read
 	}
 	p.out.Origin = a.status
+	p.takeReport(a.header)
 	o := judgeStatus(a.status, a.header)
 	if a.status == http.StatusSwitchingProtocols {
 		if p.upgrade == "" || !strings.EqualFold(first(a.header["Upgrade"]), p.upgrade) {
@@ -458,6 +468,8 @@ func (p *passage) reply() outcome {
 			return served
 		}
 		editHead(a.header, step.Head)
+		p.endless = true
+		p.leavePlace()
 		return p.tunnel()
 	}
 	step := p.ses.Response(a.status, a.header, g.o.Now())
@@ -652,6 +664,10 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 		p.flush()
 	}
 	p.untimeWrite()
+	if events || p.grpc { // it goes on as long as its ends like, and holds no place meanwhile
+		p.endless = true
+		p.leavePlace()
+	}
 	if events && step.Body != guard.BodySample {
 		p.finish() // it may never end: it is on record from now on
 	}
@@ -755,6 +771,7 @@ func (p *passage) flush() bool {
 // trailers passes the answer's trailer on (RFC 9110 section 6.5).
 func (p *passage) trailers() {
 	trailer := p.up.trailer()
+	p.takeReport(trailer)
 	if len(trailer) > 0 && p.ses != nil {
 		editHead(trailer, p.ses.Trailer(trailer))
 	}

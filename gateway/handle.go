@@ -49,16 +49,17 @@ type passage struct {
 	answer   buffer   // of the answer's body, what is held
 	sample   buffer   // of the answer's body, what has passed
 	out      guard.Outcome
-	held     bool        // body is all of it
-	reserved int64       // of Gateway.buffered
-	ended    bool        // the record has been handed over
-	wrote    bool        // the answer's head is out
-	crowded  bool        // there was no room for the sample
-	trailing bool        // the request has a trailer, which passed
-	abort    bool        // the answer broke off: the connection is to be cut
-	late     *guard.Step // the answer that takes the upstream's place, once its time has come
-	idValue  [1]string
-	on1xx    func(int, http.Header) // p.interim
+	held     bool  // body is all of it
+	reserved int64 // of Gateway.buffered
+	ended    bool  // the record has been handed over
+	wrote    bool  // the answer's head is out
+	crowded  bool  // there was no room for the sample
+	trailing bool  // the request has a trailer, which passed
+	abort    bool  // the answer broke off: the connection is to be cut
+	turn
+	after   *guard.Step // the answer that takes the upstream's place, once its time has come
+	idValue [1]string
+	on1xx   func(int, http.Header) // p.interim
 }
 
 var passages = sync.Pool{New: func() any {
@@ -108,6 +109,7 @@ func (p *passage) end() {
 		v = http.ErrAbortHandler
 	}
 	p.g.buffered.sub(p.reserved)
+	p.leavePlace()
 	p.reset()
 	passages.Put(p)
 	if v != nil {
@@ -373,7 +375,9 @@ func (p *passage) finish() {
 	if p.in != nil {
 		p.out.RequestBytes = p.in.n.Load()
 	}
-	x := p.ses.End(p.out, p.g.o.Now())
+	now := p.g.o.Now()
+	p.settle(now)
+	x := p.ses.End(p.out, now)
 	p.ses = nil
 	if p.crowded {
 		x.Decision.NotInspected = append(x.Decision.NotInspected, "answer: no room for a sample of its body")

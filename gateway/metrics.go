@@ -20,6 +20,7 @@ type counters struct {
 	tries, retries              atomic.Int64
 	rewritten                   atomic.Int64
 	stripped                    atomic.Int64
+	reports, badReports         atomic.Int64 // load reports of upstreams
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
@@ -135,6 +136,7 @@ func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	describePools(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -175,6 +177,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 			counter(descAnswered, in.failed.Load(), p.name, in.url, "failed")
 		}
 	}
+	g.collectPools(ch)
 	buckets, sum := map[float64]uint64{}, uint64(0)
 	for i := range bounds {
 		sum += uint64(g.count.buckets[i].Load())

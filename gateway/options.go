@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/gateway/load"
 	"sallyport.dev/guard"
 )
 
@@ -151,7 +152,7 @@ func (b Bounds) withDefaults() Bounds {
 	return b
 }
 
-func number[N int | int64 | time.Duration](v *N, otherwise N) {
+func number[N int | int64 | time.Duration | float64](v *N, otherwise N) {
 	if *v <= 0 {
 		*v = otherwise
 	}
@@ -162,9 +163,10 @@ type API struct {
 	Name      string // of the sallyport.API; the guard says which one a request is for
 	Upstreams []Upstream
 	Health    Health
-	Onward    *Onward      // what requests carry to the upstreams besides; nil: what the client sent
-	Out       *Destination // of a gateway with Egress
-	Gated     bool         // new instances are held until Admit; false: admitted, "no gate configured"
+	Load      load.Settings // how it is kept from doing too much; the zero value does nothing
+	Onward    *Onward       // what requests carry to the upstreams besides; nil: what the client sent
+	Out       *Destination  // of a gateway with Egress
+	Gated     bool          // new instances are held until Admit; false: admitted, "no gate configured"
 }
 
 // Upstream is one instance by URL, or all the addresses of a DNS name. Exactly
@@ -178,6 +180,7 @@ type Upstream struct {
 	Host     string        // Host header sent; "" passes the client's on
 	CA       string        // file with the roots an https upstream is checked against; "" = the system's
 	Name     string        // server name of the certificate; "" = host of the URL or DNS
+	Standby  bool          // asked only when the others are full or too few of them are well
 	Reach    string        // "" = any address; "public", and further networks behind commas: no other address is dialled
 	MaxConns int           // requests in flight at once to one instance: 1024; then another, then 503
 }
@@ -194,9 +197,16 @@ type Health struct {
 	Recovered int           // active checks in a row until taken back: 2
 	Backoff   time.Duration // first time left out by passive failures: 2 s, doubled each time
 	MaxBack   time.Duration // longest time left out: 60 s
-	SlowStart time.Duration // during which a new or recovered instance gets less: 10 s; negative: none
-	Retries   int           // further tries of one request, where safe: 2; negative: none
-	Budget    int           // retries in percent of requests: 20
+	// MaxEjected is the part of the instances that failures may leave out; 1: all,
+	// which are then asked all the same. One may always be left out. Of those
+	// that fail more often than the others half at most are.
+	MaxEjected float64
+	// SpillBelow: when a smaller part of the instances is well, those that stand
+	// by take over as much as is missing: 0.7.
+	SpillBelow float64
+	SlowStart  time.Duration // during which a new or recovered instance gets less: 10 s; negative: none
+	Retries    int           // further tries of one request, where safe: 2; negative: none
+	Budget     int           // retries in percent of requests: 20
 }
 
 func (h Health) withDefaults() Health {
@@ -207,6 +217,8 @@ func (h Health) withDefaults() Health {
 	number(&h.Backoff, 2*time.Second)
 	number(&h.MaxBack, 60*time.Second)
 	number(&h.Budget, 20)
+	number(&h.MaxEjected, 1)
+	number(&h.SpillBelow, 0.7)
 	if h.SlowStart == 0 {
 		h.SlowStart = 10 * time.Second
 	}

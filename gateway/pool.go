@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/gateway/load"
 )
 
 // The ways in which no instance can be had.
@@ -54,10 +55,13 @@ type pool struct {
 	cancel   context.CancelFunc       // ends the timers of the current api
 	tasks    sync.WaitGroup
 
-	health atomic.Pointer[Health]
-	onward atomic.Pointer[Onward]
-	list   atomic.Pointer[[]*instance]
-	budget atomic.Int64 // retries that may be made, in hundredths
+	health           atomic.Pointer[Health]
+	onward           atomic.Pointer[Onward]
+	list             atomic.Pointer[[]*instance] // all; then those that stand by, and the others
+	standby, primary atomic.Pointer[[]*instance]
+	gate             atomic.Pointer[load.Gate] // nil: nothing keeps it from doing too much
+	compared         atomic.Int64              // when the instances are to be compared next
+	budget           atomic.Int64              // retries that may be made, in hundredths
 
 	pressed atomic.Bool // passive failures would leave nobody: they are not heeded
 }
@@ -69,9 +73,10 @@ type instance struct {
 	up   Upstream
 	link *link // its connections
 
-	inflight atomic.Int64
-	served   atomic.Int64
-	failed   atomic.Int64
+	inflight         atomic.Int64
+	served           atomic.Int64
+	failed           atomic.Int64
+	seen, seenFailed atomic.Int64 // of these, when instances were compared last
 
 	open  atomic.Bool  // admitted, and still an upstream
 	sick  atomic.Bool  // the active check says so
@@ -91,7 +96,9 @@ type instance struct {
 
 func newPool(name string, g *Gateway) *pool {
 	p := &pool{name: name, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, resolved: map[Upstream][]*instance{}}
-	p.list.Store(&[]*instance{})
+	for _, l := range []*atomic.Pointer[[]*instance]{&p.list, &p.standby, &p.primary} {
+		l.Store(&[]*instance{})
+	}
 	p.health.Store(&Health{})
 	p.budget.Store(10 * 100)
 	return p
@@ -198,6 +205,7 @@ func (p *pool) configure(a API) error {
 		p.resolved[u] = []*instance{in}
 	}
 	p.publish()
+	p.regulate(ctx, a.Load)
 	p.mu.Unlock()
 
 	var first sync.WaitGroup
@@ -266,6 +274,16 @@ func (p *pool) publish() {
 			}
 		}
 	}
+	var standby, primary []*instance
+	for _, in := range next {
+		if in.up.Standby {
+			standby = append(standby, in)
+		} else {
+			primary = append(primary, in)
+		}
+	}
+	p.standby.Store(&standby)
+	p.primary.Store(&primary)
 	previous := *p.list.Load()
 	p.list.Store(&next)
 	for _, in := range previous {
@@ -374,8 +392,28 @@ func (p *pool) stop() {
 // asked as if none had: an outage that they share, behind them or in one
 // operation, is theirs to answer for, and whoever can provoke it must not have
 // the gateway turn everybody away.
-func (p *pool) pick(tried []*instance) (try, error) {
-	t, err := p.choose(tried)
+//
+// Those that stand by are asked when spill says that the others are full, when
+// they are, or when too few of them are well.
+func (p *pool) pick(tried []*instance, spill bool) (try, error) {
+	primary := *p.primary.Load()
+	if standby := *p.standby.Load(); len(standby) > 0 {
+		share := 0.0
+		if !spill {
+			share = p.primaryShare(p.health.Load())
+		}
+		if share >= 1 || share > 0 && rand.Float64() < share {
+			if t, err := p.choose(primary, tried); err == nil && !slices.Contains(tried, t.in) {
+				return t, nil
+			} else if err == nil {
+				t.done(unknown) // one that has failed this request already
+			}
+		}
+		if t, err := p.choose(standby, tried); err == nil {
+			return t, nil
+		}
+	}
+	t, err := p.choose(primary, tried)
 	switch {
 	case err == errNoInstance:
 		return p.insist(tried)
@@ -418,8 +456,7 @@ func (p *pool) insist(tried []*instance) (try, error) {
 
 // choose takes an instance by the power of two choices: the less loaded of two
 // taken at random.
-func (p *pool) choose(tried []*instance) (try, error) {
-	list := *p.list.Load()
+func (p *pool) choose(list, tried []*instance) (try, error) {
 	n := len(list)
 	if n == 0 {
 		return try{}, errNoInstance
@@ -578,8 +615,10 @@ func (t try) done(o outcome) {
 		switch {
 		case t.trial:
 			in.eject(h, true)
-		case in.out.Load() == 0 && int(in.row.Add(1)) >= h.Failures:
+		case in.out.Load() == 0 && int(in.row.Add(1)) >= h.Failures && (h.MaxEjected >= 1 || in.pool.mayEject(h.MaxEjected)):
 			in.eject(h, false)
+		default:
+			in.pool.compare(h)
 		}
 	}
 	if t.trial {

@@ -35,14 +35,14 @@ func (p *passage) rewrite(step guard.Step, cut bool) {
 	}
 	a.whole = nil // no sample of it is for the record
 	p.sample.b = p.sample.b[:0]
-	p.late = &step
+	p.after = &step
 }
 
 // answerLate sends the answer that takes the upstream's place. One that has to
 // wait does so here, with the upstream's connection given back; when too many
 // wait, all that come are turned away alike.
 func (p *passage) answerLate() {
-	step := p.late
+	step := p.after
 	if step.Wait > 0 {
 		if !p.g.waiting.add(1) {
 			p.refuse(guard.KindUnavailable, retrySoon, forwardReason("login.waiting", "too many failed sign-ins wait for their answer"))

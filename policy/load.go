@@ -24,7 +24,7 @@ type Load struct {
 	// it sends with its answers, which always count.
 	Sources []LoadSource `yaml:"sources" doc:"Where it is read how busy the upstream is. Load reports (ORCA) in its answers count always."`
 
-	Concurrency Concurrency `yaml:"concurrency" enum:"adaptive" doc:"Requests in flight at once: a number, or adaptive for as many as the upstream works on without waiting. Default no bound but max_conns of each instance."`
+	Concurrency Concurrency `yaml:"concurrency" doc:"Requests in flight at once: a number, or adaptive for as many as the upstream works on without waiting. Default no bound but max_conns of each instance."`
 	Min         int         `yaml:"min" doc:"Least that adaptive finds. Default 4."`
 	Max         int         `yaml:"max" doc:"Most that adaptive finds. Default 1000."`
 	Queue       *int        `yaml:"queue" doc:"Requests that wait for a place at once; 0 = none waits. Default 128."`

@@ -202,10 +202,11 @@ func documents(file string) ([]string, error) {
 
 func pool(a *apiConfig) gateway.API {
 	p := gateway.API{Name: a.Name, Health: gateway.Health{Path: a.Health.Path, Interval: a.Health.Interval, Timeout: a.Health.Timeout,
-		Failures: a.Health.Failures, Recovered: a.Health.Recovered, SlowStart: a.Health.SlowStart}}
+		Failures: a.Health.Failures, Recovered: a.Health.Recovered, SlowStart: a.Health.SlowStart,
+		MaxEjected: float64(a.Health.MaxEjected), SpillBelow: float64(a.Health.SpillBelow)}, Load: regulated(a.Load)}
 	for _, u := range a.Upstreams {
 		p.Upstreams = append(p.Upstreams, gateway.Upstream{URL: u.URL, DNS: u.DNS, Scheme: u.Scheme, Refresh: u.Refresh, Protocol: u.Protocol,
-			Host: u.Host, CA: u.CA, Name: u.Name, MaxConns: u.MaxConns})
+			Host: u.Host, CA: u.CA, Name: u.Name, MaxConns: u.MaxConns, Standby: u.Standby})
 	}
 	return p
 }

@@ -210,6 +210,7 @@ type upstream struct {
 	Host     string        `yaml:"host" doc:"Host header sent. Default the client's."`
 	CA       string        `yaml:"ca" doc:"PEM file with the roots that an https upstream is checked against."`
 	Name     string        `yaml:"name" doc:"Name expected in its certificate. Default the host."`
+	Standby  bool          `yaml:"standby" doc:"Asked only when the others are full or too few of them are well."`
 	MaxConns int           `yaml:"max_conns" doc:"Requests in flight at once to one instance. Default 1024."`
 }
 
@@ -219,7 +220,10 @@ type health struct {
 	Timeout   time.Duration `yaml:"timeout" doc:"Of one check. Default 2s."`
 	Failures  int           `yaml:"failures" doc:"In a row until an instance is left out. Default 5."`
 	Recovered int           `yaml:"recovered" doc:"Checks in a row until it is taken back. Default 2."`
-	SlowStart time.Duration `yaml:"slow_start" doc:"Over which a new instance gets its full share. Default 10s."`
+	// Of those that fail more often than the others half at most are left out.
+	MaxEjected policy.Fraction `yaml:"max_ejected" doc:"Part of the instances that failures may leave out. Default 100%: then all are asked all the same."`
+	SpillBelow policy.Fraction `yaml:"spill_below" doc:"When a smaller part of the instances is well, those with standby take over what is missing. Default 70%."`
+	SlowStart  time.Duration   `yaml:"slow_start" doc:"Over which a new instance gets its full share. Default 10s."`
 }
 
 // readConfig reads and checks a configuration file; its error lists every

@@ -215,6 +215,9 @@ type Ticket struct {
 	Waited time.Duration // in the queue
 }
 
+// Held reports whether t is a place that has not been given back by its holder.
+func (t Ticket) Held() bool { return t.g != nil }
+
 // A waiter is a request in the queue.
 type waiter struct {
 	ticket Ticket
@@ -461,13 +464,26 @@ func (t Ticket) Done(s Sample) {
 	}
 	t.party.served++
 	t.party.hold(s.Slot)
-	if s.CPU > 0 {
-		sec := s.CPU.Seconds()
-		g.heat.spent(t.party, t.op, sec, now)
-		t.class.cpu.add(sec, now)
-	}
+	g.charge(&t, s.CPU, now)
 	g.turn(now)
 	g.wake(now)
+}
+
+// Charge tells what a request took whose place was given back before that was
+// known.
+func (t Ticket) Charge(cpu time.Duration) {
+	if t.g != nil {
+		t.g.mu.Lock()
+		defer t.g.mu.Unlock()
+		t.g.charge(&t, cpu, t.g.now())
+	}
+}
+
+func (g *Gate) charge(t *Ticket, cpu time.Duration, now time.Time) {
+	if cpu > 0 {
+		g.heat.spent(t.party, t.op, cpu.Seconds(), now)
+		t.class.cpu.add(cpu.Seconds(), now)
+	}
 }
 
 // see learns from one answer; calm: there was room.
