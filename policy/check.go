@@ -86,7 +86,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	}
 	m.exceptions(a.Exceptions, known)
 	m.formats(a)
-	m.load(a.Load, known)
+	m.load(a, known)
 	m.rules(a)
 	m.credentials(a)
 	return m

@@ -17,7 +17,7 @@ func Diff(was, now API) []string {
 	d.word("mode", orObserve(was.Mode), orObserve(now.Mode))
 	d.checks("", was.Checks, now.Checks)
 	d.auth(was.Auth, now.Auth)
-	d.list("limit", limitWords(was.Limits), limitWords(now.Limits))
+	d.list("limit", limitWords(counted(was.Limits)), limitWords(counted(now.Limits)))
 	d.word("RateLimit fields in answers", string(cmp.Or(was.LimitHeaders, HeadersRefused)), string(cmp.Or(now.LimitHeaders, HeadersRefused)))
 	wb, nb := was.Bounds.WithDefaults(), now.Bounds.WithDefaults()
 	d.word("body bound", bytesWord(wb.Body), bytesWord(nb.Body))
@@ -37,7 +37,7 @@ func Diff(was, now API) []string {
 	}
 	d.word("credentials for upstreams", was.Credentials.words(), now.Credentials.words())
 	d.list("rule", ruleWords(was.Rules), ruleWords(now.Rules))
-	d.word("load", was.Load.words(), now.Load.words())
+	d.word("load", was.Loaded().words(), now.Loaded().words())
 	d.operations(was.Operations, now.Operations)
 	d.list("exception", exceptionWords(was.Exceptions), exceptionWords(now.Exceptions))
 	return d

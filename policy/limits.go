@@ -63,7 +63,8 @@ type Limit struct {
 	Rate       Rate     `yaml:"rate" doc:"Requests: count and window, such as 100/min."`
 	Concurrent int      `yaml:"concurrent" doc:"Requests in flight at once, on one node."`
 	Bytes      Amount   `yaml:"bytes" doc:"Bytes of bodies, of requests and answers, such as 10MiB/min."`
-	CPU        Amount   `yaml:"cpu" doc:"CPU time of the upstream, as it reports it or as estimated, such as 500ms/s."`
+	CPU        Amount   `yaml:"cpu" doc:"CPU time of the upstream, as it reports it or as estimated, such as 500ms/s; or the part of its processors beyond which load is shed, such as 80%."`
+	Memory     Fraction `yaml:"memory" doc:"Part of the upstream's memory beyond which load is shed, such as 85%."`
 	Rows       Amount   `yaml:"rows" doc:"Rows that the upstream reports, such as 10000/min."`
 	Money      Amount   `yaml:"money" doc:"Price of operations, or what the upstream reports, such as 2.50/h."`
 	Units      Amount   `yaml:"units" doc:"Request cost in the upstream's own unit, such as 500/min."`
@@ -71,7 +72,7 @@ type Limit struct {
 	Of         Measure  `yaml:"of" enum:"requests|bytes|cpu|rows|money|units" doc:"What a quota is of. Default requests."`
 	Zone       string   `yaml:"zone" doc:"Time zone that a quota's days and months begin in, such as Europe/Vienna. Default UTC."`
 	Burst      Quantity `yaml:"burst" doc:"How much at once: a number, a time (cpu) or a size (bytes). Default what the window allows."`
-	Per        Per      `yaml:"per" need:"1" enum:"client|principal|key|oauth_client|operation|api" doc:"What is counted by."`
+	Per        Per      `yaml:"per" enum:"client|principal|key|oauth_client|operation|api" doc:"What is counted by; thresholds (cpu: 80%, memory: 85%) have none."`
 }
 
 // amount is the one of the amounts that is set, besides rate, concurrent and quota.
@@ -266,6 +267,7 @@ func (q Quantity) fits(m Measure) string {
 type Amount struct {
 	Quantity Quantity
 	Window   time.Duration
+	Share    Fraction // "80%": a part of all that there is, in the place of both
 }
 
 func (a Amount) zero() bool { return a == Amount{} }
@@ -276,6 +278,11 @@ func ParseAmount(s string) (Amount, error) {
 		return fmt.Errorf("amount %q: want a quantity and a window, such as 500ms/s, 10MiB/min or 1000/h", s)
 	}
 	quantity, window, ok := strings.Cut(strings.TrimSpace(s), "/")
+	if !ok && strings.HasSuffix(quantity, "%") {
+		var a Amount
+		err := a.Share.UnmarshalText([]byte(quantity))
+		return a, err
+	}
 	if !ok {
 		return Amount{}, bad()
 	}
@@ -287,7 +294,7 @@ func ParseAmount(s string) (Amount, error) {
 	if !ok {
 		return Amount{}, bad()
 	}
-	return Amount{q, d}, nil
+	return Amount{Quantity: q, Window: d}, nil
 }
 
 // UnmarshalText reads what ParseAmount reads.
@@ -302,6 +309,9 @@ func (a Amount) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 func (a Amount) String() string {
 	if a.zero() {
 		return ""
+	}
+	if a.Share > 0 {
+		return a.Share.String()
 	}
 	return a.Quantity.String() + "/" + windowWord(a.Window)
 }
@@ -363,6 +373,9 @@ const (
 func (m *Mistakes) limits(path string, ls []Limit, of *API, operation bool) {
 	for i, l := range ls {
 		p := fmt.Sprintf("%s[%d]", path, i)
+		if m.threshold(p, l, operation) {
+			continue
+		}
 		kinds := 0
 		for _, set := range []bool{l.Rate != Rate{}, l.Concurrent != 0, !l.Bytes.zero(), !l.CPU.zero(), !l.Rows.zero(), !l.Money.zero(), !l.Units.zero(), !l.Quota.zero()} {
 			if set {

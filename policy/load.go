@@ -139,7 +139,58 @@ func (c Concurrency) String() string {
 	return ""
 }
 
-func (m *Mistakes) load(l Load, known []sallyport.Operation) {
+// Threshold reports whether l is a threshold of the upstream's load, which is
+// not counted.
+func (l Limit) Threshold() bool { return l.CPU.Share > 0 || l.Memory > 0 }
+
+// counted are the limits that are counted.
+func counted(ls []Limit) []Limit {
+	out := make([]Limit, 0, len(ls))
+	for _, l := range ls {
+		if !l.Threshold() {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// Loaded is Load with the thresholds that stand among the limits.
+func (a API) Loaded() Load {
+	l := a.Load
+	for _, x := range a.Limits {
+		l.CPU, l.Memory = cmp.Or(l.CPU, x.CPU.Share), cmp.Or(l.Memory, x.Memory)
+	}
+	return l
+}
+
+// threshold checks a limit that is a threshold, and reports whether it is one.
+func (m *Mistakes) threshold(path string, l Limit, operation bool) bool {
+	for _, a := range []Amount{l.Bytes, l.Rows, l.Money, l.Units} {
+		if a.Share > 0 {
+			m.add(path, "a percentage is of the upstream's processors (cpu) or memory; want a quantity and a window, such as 1000/h")
+			return true
+		}
+	}
+	if !l.Threshold() {
+		return false
+	}
+	if (l != Limit{CPU: Amount{Share: l.CPU.Share}}) && (l != Limit{Memory: l.Memory}) {
+		m.add(path, "a threshold stands alone: {cpu: 80%%} or {memory: 85%%}")
+	}
+	if operation {
+		m.add(path, "a threshold of the upstream's load belongs among the API's limits")
+	}
+	return true
+}
+
+func (m *Mistakes) load(a API, known []sallyport.Operation) {
+	l := a.Loaded()
+	for _, x := range a.Limits {
+		if x.CPU.Share > 0 && x.CPU.Share != l.CPU || x.Memory > 0 && x.Memory != l.Memory {
+			m.add("load", "a threshold of cpu or memory stands twice, in load and in limits; give it once")
+			break
+		}
+	}
 	for _, f := range []struct {
 		name string
 		v    Fraction

@@ -437,7 +437,7 @@ type Demand struct {
 // For puts together what holds for op; the zero Operation stands for one that
 // no specification declares.
 func (a API) For(op sallyport.Operation) Demand {
-	d := Demand{Modes: map[sallyport.Stage]sallyport.Mode{}, Anonymous: a.Auth.Anonymous, Limits: slices.Clone(a.Limits), Rules: slices.Clone(a.Rules)}
+	d := Demand{Modes: map[sallyport.Stage]sallyport.Mode{}, Anonymous: a.Auth.Anonymous, Limits: counted(a.Limits), Rules: slices.Clone(a.Rules)}
 	for _, s := range Stages() {
 		d.Modes[s] = cmp.Or(a.Checks[s], a.Mode, sallyport.Observe)
 	}

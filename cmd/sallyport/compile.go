@@ -203,7 +203,7 @@ func documents(file string) ([]string, error) {
 func pool(a *apiConfig) gateway.API {
 	p := gateway.API{Name: a.Name, Health: gateway.Health{Path: a.Health.Path, Interval: a.Health.Interval, Timeout: a.Health.Timeout,
 		Failures: a.Health.Failures, Recovered: a.Health.Recovered, SlowStart: a.Health.SlowStart,
-		MaxEjected: float64(a.Health.MaxEjected), SpillBelow: float64(a.Health.SpillBelow)}, Load: regulated(a.Load)}
+		MaxEjected: float64(a.Health.MaxEjected), SpillBelow: float64(a.Health.SpillBelow)}, Load: regulated(a.Loaded())}
 	for _, u := range a.Upstreams {
 		p.Upstreams = append(p.Upstreams, gateway.Upstream{URL: u.URL, DNS: u.DNS, Scheme: u.Scheme, Refresh: u.Refresh, Protocol: u.Protocol,
 			Host: u.Host, CA: u.CA, Name: u.Name, MaxConns: u.MaxConns, Standby: u.Standby})
