@@ -106,6 +106,9 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 	if s.refusal != nil {
 		return s.refuse()
 	}
+	if s.early {
+		return s.signedBody(b, now)
+	}
 	if s.awaited && s.bodyCame(b, now) {
 		return s.proceed(BodyNone, 0)
 	}

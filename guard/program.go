@@ -303,6 +303,8 @@ func (a *api) challenges(auth policy.Auth) {
 		if auth.Binding == policy.ByDPoP || auth.Binding == policy.ByAny || auth.DPoP.Stated() {
 			ways = append(ways, dpop)
 		}
+	case len(auth.Keys) == 0 && len(auth.Certificates) == 0 && len(auth.Signatures) > 0:
+		ways = append(ways, "Signature"+realm)
 	case len(auth.Keys) > 0 || len(auth.Certificates) == 0:
 		ways = append(ways, "ApiKey"+realm)
 	default:

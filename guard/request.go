@@ -10,6 +10,7 @@ import (
 	sallyport "sallyport.dev"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/limit"
+	"sallyport.dev/guard/signed"
 	"sallyport.dev/policy"
 	"sallyport.dev/spec"
 )
@@ -37,6 +38,9 @@ func (s *Session) begin(now time.Time) Step {
 		if s.refusal != nil {
 			return s.refuse()
 		}
+	}
+	if s.signs() {
+		return s.signedHead(now)
 	}
 	return s.authenticated(now)
 }
@@ -169,6 +173,8 @@ func (s *Session) authenticate(now time.Time) FetchKey {
 	bearer := len(header) > 0 && s.api.auth.Tokens()
 	certificate := s.r.Certificate != nil && s.api.auth.Certificates()
 	switch {
+	case s.signed:
+		s.signature(now)
 	case len(header) > 1 || keys > 1 || bearer && keys > 0:
 		s.unproven(authn.RuleSeveral)
 	case bearer:
@@ -290,7 +296,7 @@ func (s *Session) mayFail(now time.Time) bool {
 // what was spent on it. Rules seen without any key cost nothing worth counting.
 func (s *Session) failed(rule string, now time.Time) {
 	switch rule {
-	case authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown, authn.RuleProofSign, authn.RuleReplayed, authn.RuleInactive:
+	case signed.RuleWrong, signed.RuleDigest, signed.RuleReplayed, authn.RuleSignature, authn.RuleKey, authn.RuleKeyUnknown, authn.RuleProofSign, authn.RuleReplayed, authn.RuleInactive:
 		s.p.counters.Take(limit.Key{Limit: s.api.failuresName, Addr: subnet(s.r.Client)}, s.api.failures, 1, now)
 	}
 	s.unproven(rule)
@@ -369,7 +375,7 @@ func unescaped(s string) string {
 
 // authorise checks the scopes that the operation needs. One alternative of the
 // specification must be met, and all that the policy adds. Alternatives without
-// scopes are met by API keys and certificates; a token meets them only when no alternative names
+// scopes are met by API keys, certificates and signatures; a token meets them only when no alternative names
 // scopes, for it cannot be told which scheme a scopeless alternative means.
 func (s *Session) authorise(now time.Time) {
 	if s.id == nil {

@@ -60,6 +60,10 @@ type Session struct {
 	view     *rule.View // kept from one exchange to the next
 	body     []byte     // while rules look at it
 	bodiless bool
+	signed   bool   // proven by the request's signature
+	early    bool   // the body is read before the caller is known
+	raw      []byte // while its signature is checked
+	rawWhole bool
 	awaited  bool     // rules wait for the body
 	then     BodyPlan // what is wanted of it besides
 
@@ -114,6 +118,7 @@ func (s *Session) release() {
 	s.owed = s.owed[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
+	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
 	s.answerCoding = ""
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}

@@ -322,6 +322,7 @@ func (m *Mistakes) auth(a Auth) {
 		m.add("auth.key_in.name", "Authorization carries bearer tokens; choose another header")
 	}
 	m.binding(a)
+	m.signatures(a.Signatures)
 	oneOf(m, "auth.anonymous", a.Anonymous, Never, Always)
 	if a.Skew < 0 || a.Skew > 10*time.Minute {
 		m.add("auth.skew", "%s; want at most 10m", a.Skew)

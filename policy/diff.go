@@ -116,6 +116,14 @@ func (d *differ) auth(was, now Auth) {
 		n = append(n, c.words())
 	}
 	d.list("certificate", w, n)
+	w, n = nil, nil
+	for _, s := range was.Signatures {
+		w = append(w, s.words())
+	}
+	for _, s := range now.Signatures {
+		n = append(n, s.words())
+	}
+	d.list("signature", w, n)
 	d.word("anonymous requests", was.Anonymous.words(), now.Anonymous.words())
 	d.word("clock skew", durationWord(was.Skew), durationWord(now.Skew))
 	d.word("failed credentials per client", was.Failures.String(), now.Failures.String())

@@ -178,13 +178,17 @@ type Auth struct {
 	DPoP    DPoP    `yaml:"dpop" doc:"Proofs of possession (RFC 9449)."`
 	// Certificates are the callers known by their TLS client certificate.
 	Certificates []Certificate `yaml:"certificates" doc:"Callers known by their TLS client certificate; needs tls.client_ca."`
+	// Signatures are the callers known by their signatures on requests.
+	Signatures []Signature `yaml:"signatures" doc:"Callers known by their signatures on requests: HTTP message signatures (RFC 9421) and webhooks."`
 	// Failures bounds, per client, credentials that fail their verification;
 	// the zero value is 20 a minute.
 	Failures Rate `yaml:"failures" doc:"Credentials of one client that may fail. Default 20/min."`
 }
 
 // Enabled reports whether any credential could be accepted.
-func (a Auth) Enabled() bool { return len(a.OIDC) > 0 || len(a.Keys) > 0 || len(a.Certificates) > 0 }
+func (a Auth) Enabled() bool {
+	return len(a.OIDC) > 0 || len(a.Keys) > 0 || len(a.Certificates) > 0 || len(a.Signatures) > 0
+}
 
 // AsksCertificate reports whether clients are to be asked for a certificate.
 func (a Auth) AsksCertificate() bool {

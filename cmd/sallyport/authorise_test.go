@@ -27,6 +27,12 @@ func TestAuthoriseGuideRunsAsWritten(t *testing.T) {
 	}
 	t.Cleanup(func() { upstream.Process.Kill(); upstream.Wait() })
 	t.Setenv("STOCK_SECRET", secret)
+	t.Setenv("HOOK_SECRET", secret)
+	keys := exec.Command("bash", "-c", "openssl genpkey -algorithm ed25519 -out partner.key && openssl pkey -in partner.key -pubout -out partner.pem")
+	keys.Dir = dir
+	if out, err := keys.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	replace := strings.NewReplacer("127.0.0.1:8090", gateway, "127.0.0.1:9490", freeAddr(t), "127.0.0.1:9004", service,
 		"http://127.0.0.1:9002", op.Issuer, "for-this-guide-only", secret)
 	files, err := filepath.Glob("../../examples/authorise/*.yaml")

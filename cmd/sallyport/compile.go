@@ -158,6 +158,7 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 		p := path + "." + x.Path
 		m.add(c.at(p), "%s: %s", p, x.Text)
 	}
+	api.Policy.Auth.Signatures = c.signatureKeys(a.Auth.Signatures, path+".auth.signatures", m)
 	if a.Auth.Pepper != "" {
 		pepper, err := c.secret(a.Auth.Pepper)
 		if err != nil {

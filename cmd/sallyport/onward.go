@@ -17,6 +17,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/gateway"
 	"sallyport.dev/gateway/http1"
+	"sallyport.dev/guard/signed"
 	"sallyport.dev/identity"
 	"sallyport.dev/policy"
 )
@@ -149,4 +150,35 @@ func (g grantMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 		to <- prometheus.MustNewConstMetric(grantFailed, prometheus.CounterValue, float64(s.Failures), name)
 	}
+}
+
+// signatureKeys reads the keys that requests may be signed with. Those that
+// cannot be read or used are mistakes.
+func (c *config) signatureKeys(list []policy.Signature, path string, m *mistakes) []policy.Signature {
+	var out []policy.Signature
+	for i, s := range list {
+		refs := s.Keys
+		s.Keys = nil
+		for j, ref := range refs {
+			p := fmt.Sprintf("%s[%d].keys[%d]", path, i, j)
+			if !strings.HasPrefix(ref, "env:") && !strings.HasPrefix(ref, "file:") {
+				m.add(c.at(p), "%s: want env:NAME or file:PATH", p)
+				continue
+			}
+			text, err := c.secret(ref)
+			if err != nil {
+				m.add(c.at(p), "%s: %v", p, err)
+				continue
+			}
+			one := s
+			one.Keys = []string{text}
+			if _, err := signed.New([]policy.Signature{one}); err != nil {
+				m.add(c.at(p), "%s: %v", p, err)
+				continue
+			}
+			s.Keys = append(s.Keys, text)
+		}
+		out = append(out, s)
+	}
+	return out
 }

@@ -175,6 +175,7 @@ type Verifier struct {
 	dpop         policy.DPoP
 	proofs       *Proofs
 	certificates []policy.Certificate
+	signers      *signers // nil: none
 }
 
 type issuer struct {
@@ -238,6 +239,10 @@ func New(a policy.Auth, source KeySource, cache *Cache, proofs *Proofs) (*Verifi
 		}
 	}
 	v.answers, _ = source.(Introspection)
+	var err error
+	if v.signers, err = newSigners(a.Signatures); err != nil {
+		return nil, err
+	}
 	if a.Pepper != "" {
 		v.mac = newHMACKey([]byte(a.Pepper))
 	}
