@@ -85,6 +85,7 @@ func (p *passage) forward() {
 	if !p.takePlace() {
 		return
 	}
+	p.talks = p.upgrade != "" && p.ses.Converses()
 	p.pool.earnRetry()
 	p.forwarded()
 	if o := p.pool.onward.Load(); o != nil && !p.goOnward(o) {
@@ -387,7 +388,7 @@ func (p *passage) forwarded() {
 // when nothing else has to go.
 func (p *passage) requestHeader() http.Header {
 	h := p.r.Header
-	if !p.options && !p.plain && p.onward == nil {
+	if !p.options && !p.plain && !p.talks && p.onward == nil {
 		clean := true
 		for name := range h {
 			if p.g.strip.verdict(name) == remove {
@@ -414,6 +415,9 @@ func (p *passage) requestHeader() http.Header {
 	p.onward.keep(p.header)
 	if p.plain {
 		askPlain(p.header)
+	}
+	if p.talks { // messages are read: no extension may change what stands in a frame
+		delete(p.header, "Sec-Websocket-Extensions")
 	}
 	return p.header
 }

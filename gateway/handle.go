@@ -36,6 +36,7 @@ type passage struct {
 	options  bool   // Connection names headers that end here
 	grpc     bool   // HTTP/2 end to end
 	plain    bool   // the answer is asked for whole, and without an encoding
+	talks    bool   // messages behind the upgrade are read
 	changed  bool   // another body goes out than came
 	fields   [4]http1.Field
 	more     []http1.Field // fields with credentials and names, when onward says so

@@ -21,6 +21,8 @@ type counters struct {
 	rewritten                   atomic.Int64
 	stripped                    atomic.Int64
 	reports, badReports         atomic.Int64 // load reports of upstreams
+	conversations               atomic.Int64
+	messages, messagesRefused   atomic.Int64
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
@@ -105,22 +107,25 @@ func (g *Gateway) Metrics() Metrics {
 }
 
 var (
-	descRequests  = prometheus.NewDesc("sallyport_requests_total", "Requests by class of the status answered.", []string{"status"}, nil)
-	descRefused   = prometheus.NewDesc("sallyport_refused_total", "Requests refused, by the stage that refused.", []string{"stage"}, nil)
-	descDuration  = prometheus.NewDesc("sallyport_request_duration_seconds", "From the head of a request to the end of its answer.", nil, nil)
-	descTries     = prometheus.NewDesc("sallyport_upstream_tries_total", "Requests sent to instances.", nil, nil)
-	descRetries   = prometheus.NewDesc("sallyport_upstream_retries_total", "Of these, sent again to another instance.", nil, nil)
-	descStripped  = prometheus.NewDesc("sallyport_stripped_total", "Answers that went out without something that came in them.", nil, nil)
-	descRewritten = prometheus.NewDesc("sallyport_rewritten_total", "Upstream errors that were answered by a problem in their place.", nil, nil)
-	descInFlight  = prometheus.NewDesc("sallyport_requests_in_flight", "Requests in flight.", nil, nil)
-	descConns     = prometheus.NewDesc("sallyport_connections", "Client connections open.", nil, nil)
-	descOpened    = prometheus.NewDesc("sallyport_connections_opened_total", "Client connections accepted.", nil, nil)
-	descRejected  = prometheus.NewDesc("sallyport_connections_rejected_total", "Client connections closed because of a bound.", nil, nil)
-	descHandshake = prometheus.NewDesc("sallyport_tls_handshakes_failed_total", "TLS handshakes that failed.", nil, nil)
-	descBytes     = prometheus.NewDesc("sallyport_body_bytes_total", "Bytes of bodies passed.", []string{"direction"}, nil)
-	descBuffered  = prometheus.NewDesc("sallyport_body_bytes_held", "Bytes of bodies held in memory.", nil, nil)
-	descAnswered  = prometheus.NewDesc("sallyport_instance_requests_total", "Requests by instance: answered, or failed.", []string{"api", "instance", "outcome"}, nil)
-	descInstances = prometheus.NewDesc("sallyport_instances", "Instances by API and admission.", []string{"api", "admission"}, nil)
+	descRequests        = prometheus.NewDesc("sallyport_requests_total", "Requests by class of the status answered.", []string{"status"}, nil)
+	descRefused         = prometheus.NewDesc("sallyport_refused_total", "Requests refused, by the stage that refused.", []string{"stage"}, nil)
+	descDuration        = prometheus.NewDesc("sallyport_request_duration_seconds", "From the head of a request to the end of its answer.", nil, nil)
+	descTries           = prometheus.NewDesc("sallyport_upstream_tries_total", "Requests sent to instances.", nil, nil)
+	descRetries         = prometheus.NewDesc("sallyport_upstream_retries_total", "Of these, sent again to another instance.", nil, nil)
+	descConversations   = prometheus.NewDesc("sallyport_websocket_open", "WebSocket connections whose messages are judged.", nil, nil)
+	descMessages        = prometheus.NewDesc("sallyport_messages_total", "WebSocket messages that were judged.", nil, nil)
+	descMessagesRefused = prometheus.NewDesc("sallyport_messages_refused_total", "WebSocket messages that were refused; each ended its connection.", nil, nil)
+	descStripped        = prometheus.NewDesc("sallyport_stripped_total", "Answers that went out without something that came in them.", nil, nil)
+	descRewritten       = prometheus.NewDesc("sallyport_rewritten_total", "Upstream errors that were answered by a problem in their place.", nil, nil)
+	descInFlight        = prometheus.NewDesc("sallyport_requests_in_flight", "Requests in flight.", nil, nil)
+	descConns           = prometheus.NewDesc("sallyport_connections", "Client connections open.", nil, nil)
+	descOpened          = prometheus.NewDesc("sallyport_connections_opened_total", "Client connections accepted.", nil, nil)
+	descRejected        = prometheus.NewDesc("sallyport_connections_rejected_total", "Client connections closed because of a bound.", nil, nil)
+	descHandshake       = prometheus.NewDesc("sallyport_tls_handshakes_failed_total", "TLS handshakes that failed.", nil, nil)
+	descBytes           = prometheus.NewDesc("sallyport_body_bytes_total", "Bytes of bodies passed.", []string{"direction"}, nil)
+	descBuffered        = prometheus.NewDesc("sallyport_body_bytes_held", "Bytes of bodies held in memory.", nil, nil)
+	descAnswered        = prometheus.NewDesc("sallyport_instance_requests_total", "Requests by instance: answered, or failed.", []string{"api", "instance", "outcome"}, nil)
+	descInstances       = prometheus.NewDesc("sallyport_instances", "Instances by API and admission.", []string{"api", "admission"}, nil)
 )
 
 var _ prometheus.Collector = (*Gateway)(nil)
@@ -131,7 +136,7 @@ func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Coll
 // Describe implements prometheus.Collector.
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descInFlight, descConns, descOpened, descRejected, descHandshake,
+		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descConversations, descMessages, descMessagesRefused, descInFlight, descConns, descOpened, descRejected, descHandshake,
 		descBytes, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
@@ -158,6 +163,9 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	counter(descRetries, m.Retries)
 	counter(descRewritten, g.count.rewritten.Load())
 	counter(descStripped, g.count.stripped.Load())
+	counter(descMessages, g.count.messages.Load())
+	counter(descMessagesRefused, g.count.messagesRefused.Load())
+	level(descConversations, g.count.conversations.Load())
 	counter(descOpened, m.Opened)
 	counter(descRejected, m.Rejected)
 	counter(descHandshake, m.Handshakes)

@@ -558,7 +558,7 @@ func (g *Gateway) endTunnels(ctx context.Context) {
 		}
 		if time.Now().After(tell) {
 			for t := range open {
-				go t.frames.leave() // a client that takes nothing holds up nobody else
+				go t.leave() // a client that takes nothing holds up nobody else
 			}
 		}
 		g.mu.Unlock()

@@ -8,15 +8,27 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport.dev/guard"
 )
 
 // A tunnel is a connection that has switched to another protocol: bytes pass
-// both ways, uninspected, until one side ends or both are silent for
+// both ways, uninspected unless a talk reads them, until one side ends or both are silent for
 // Bounds.StreamIdle. WebSocket is the only such protocol.
 type tunnel struct {
 	client, upstream net.Conn
 	frames           frames       // from upstream to client
 	last             atomic.Int64 // when bytes last passed
+	talk             *talk        // when messages are read and judged
+}
+
+// leave has the client told that the connection ends.
+func (t *tunnel) leave() {
+	if t.talk != nil {
+		t.talk.leave()
+		return
+	}
+	t.frames.leave()
 }
 
 func (t *tunnel) close() {
@@ -38,6 +50,12 @@ func (p *passage) tunnel() outcome {
 		p.refuse(kindOf(http.StatusNotImplemented), nil, forwardReason("upgrade.unsupported", "this protocol can't be upgraded"))
 		return served
 	}
+	conversation := p.ses.Converse()
+	if conversation != nil && !p.agreed() {
+		upstream.Close()
+		p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.handshake", "the answer agreed to what was not offered, or proves nothing"))
+		return failed
+	}
 	p.answerHeader(p.up.header)
 	client, rw, err := hj.Hijack()
 	if err != nil {
@@ -55,7 +73,9 @@ func (p *passage) tunnel() outcome {
 	io.WriteString(rw, "HTTP/1.1 101 Switching Protocols\r\n")
 	h.Write(rw)
 	io.WriteString(rw, "\r\n")
-	rw.Write(early)
+	if conversation == nil {
+		rw.Write(early)
+	}
 	if err := rw.Flush(); err != nil {
 		client.Close()
 		upstream.Close()
@@ -65,6 +85,9 @@ func (p *passage) tunnel() outcome {
 	client.SetDeadline(time.Time{})
 	upstream.SetDeadline(time.Time{})
 	p.finish()
+	if conversation != nil {
+		return p.converse(conversation, client, rw.Reader, upstream, early)
+	}
 
 	tn := &tunnel{client: client, upstream: upstream}
 	tn.frames.client = client

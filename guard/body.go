@@ -15,7 +15,12 @@ func (s *Session) expectBody() Step {
 	looks := s.on(validate) || s.on(inspecting)
 	s.contentType = first(s.r.Header, "Content-Type")
 	if s.r.Upgrade {
-		s.miss("messages after the upgrade: they are passed through")
+		if s.upgradeHead(); s.refusal != nil {
+			return s.refuse()
+		}
+		if !s.talks() {
+			s.miss("messages after the upgrade: they are passed through")
+		}
 	}
 	if s.r.ContentLength == 0 {
 		if s.on(validate) && s.op.spec != nil {

@@ -31,6 +31,7 @@ type graph struct {
 	persisted     policy.Persisted
 	introspection bool
 	upgrade       bool
+	talks         bool // what is said over WebSocket is judged
 	batch         int
 }
 
@@ -91,7 +92,7 @@ func (a *api) enter(c *API, inspected bool) (m Mistakes) {
 	if c.Spec != nil && c.Spec.GraphQL() != nil {
 		g := c.Policy.GraphQL
 		e := make(or(g.Path, "/graphql"), "query", "mutation", "subscription")
-		e.graph = &graph{schema: c.Spec.GraphQL(), persisted: g.Persisted, batch: max(g.Batch, 1), upgrade: g.Upgrade == policy.PassIt,
+		e.graph = &graph{schema: c.Spec.GraphQL(), persisted: g.Persisted, batch: max(g.Batch, 1), upgrade: g.Upgrade == policy.PassIt || g.Upgrade == policy.CheckIt, talks: g.Upgrade == policy.CheckIt,
 			introspection: g.Introspection == policy.Record || g.Introspection == "" && c.Exposure == sallyport.Internal,
 			cache:         &graphql.Cache{Documents: keptDocuments, Bytes: keptText},
 			bounds: graphql.Bounds{Bytes: g.Bytes, Tokens: g.Tokens, Depth: g.Depth, Breadth: g.Breadth, Fields: g.Fields, Aliases: g.Aliases,

@@ -74,6 +74,8 @@ type api struct {
 
 	shadow, undocumented policy.Shadow
 	answers              sallyport.Mode
+	ws                   policy.WebSocket
+	wsStated             bool
 
 	entries    []*entry
 	operations map[*spec.Operation]*operation
@@ -250,7 +252,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 	out := &api{
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
 		files: a.Policy.Files, headers: a.Policy.LimitHeaders,
-		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers.Mode,
+		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers.Mode, ws: a.Policy.WebSocket.WithDefaults(), wsStated: a.Policy.WebSocket.Stated(),
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",
 		operations:   map[*spec.Operation]*operation{},

@@ -54,6 +54,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
 	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
 	m.answers(a.Answers)
+	m.webSocket(a.WebSocket)
 	m.errors("errors", a.Errors)
 	for i, o := range a.Operations {
 		path := fmt.Sprintf("operations[%d]", i)

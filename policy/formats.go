@@ -12,7 +12,7 @@ func (m *Mistakes) formats(a API) {
 	g := a.GraphQL
 	m.path("graphql.path", g.Path)
 	oneOf(m, "graphql.introspection", g.Introspection, Record, Refuse)
-	oneOf(m, "graphql.upgrade", g.Upgrade, RefuseIt, PassIt)
+	oneOf(m, "graphql.upgrade", g.Upgrade, RefuseIt, CheckIt, PassIt)
 	oneOf(m, "graphql.persisted", g.Persisted, PersistedOff, PersistedAutomatic, PersistedOnly)
 	for _, b := range []struct {
 		name string

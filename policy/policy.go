@@ -53,14 +53,15 @@ type API struct {
 	JSONRPC     JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
 	Files       Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
 	// Load is how its upstream is kept from doing more than it can.
-	Load Load `yaml:"load" doc:"How the upstream is kept from doing more than it can."`
+	Load      Load      `yaml:"load" doc:"How the upstream is kept from doing more than it can."`
+	WebSocket WebSocket `yaml:"websocket" doc:"What is asked of WebSocket connections and their messages."`
 }
 
 // GraphQL is how GraphQL requests are treated. Zero bounds take defaults.
 type GraphQL struct {
 	Path          string `yaml:"path" doc:"Path that the schema is served at. Default /graphql."`
 	Introspection Shadow `yaml:"introspection" enum:"observe|refuse" doc:"What happens to questions about the schema. Default: refused, but for APIs whose exposure is internal."`
-	Upgrade       Over   `yaml:"upgrade" enum:"refuse|pass" doc:"What happens to subscriptions over WebSocket, whose messages are not looked at. Default refuse."`
+	Upgrade       Over   `yaml:"upgrade" enum:"refuse|check|pass" doc:"What happens to GraphQL over WebSocket (graphql-transport-ws): refused, its operations checked like any other, or passed unlooked at. Default refuse."`
 	Batch         int    `yaml:"batch" doc:"Operations in one request at most. Default 1."`
 	// Persisted says which queries may be named by their hash.
 	Persisted  Persisted `yaml:"persisted" enum:"off|automatic|only" doc:"Queries named by their SHA-256: none, those seen before, or only those of documents and no others. Default off."`
@@ -381,6 +382,7 @@ type Over string
 const (
 	RefuseIt Over = "refuse"
 	PassIt   Over = "pass"
+	CheckIt  Over = "check" // of GraphQL over WebSocket
 )
 
 // DefaultBounds are the bounds used where a policy gives none.

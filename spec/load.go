@@ -256,7 +256,9 @@ func (l *loader) list(d *document) []*document {
 	return []*document{d}
 }
 
-func described(v *source.Value) bool { return v.Get("openapi") != nil || v.Get("swagger") != nil }
+func described(v *source.Value) bool {
+	return v.Get("openapi") != nil || v.Get("swagger") != nil || v.Get("asyncapi") != nil
+}
 
 func reason(err error) string {
 	var p *fs.PathError

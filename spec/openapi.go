@@ -43,12 +43,15 @@ type docBuilder struct {
 	schemes  map[string]*source.Value
 	consumes []string
 	produces []string
-	lost     bool // a parameter of the path could not be read: do not ask for it
+	channel  *Channel // of the operation that is compiled next
+	lost     bool     // a parameter of the path could not be read: do not ask for it
 }
 
 func (b *setBuilder) document(d *document) {
 	db := &docBuilder{setBuilder: b, d: d, schemes: map[string]*source.Value{}}
-	if !db.detect() {
+	if d.root.Get("asyncapi") != nil {
+		db.version = v32
+	} else if !db.detect() {
 		return
 	}
 	dialect := map[version]schema.Dialect{v20: schema.OpenAPI20, v30: schema.OpenAPI30, v31: schema.Draft2020, v32: schema.Draft2020}[db.version]
@@ -60,6 +63,9 @@ func (b *setBuilder) document(d *document) {
 			dialect = schema.Draft4
 		}
 	}
+	if d.root.Get("asyncapi") != nil {
+		dialect = schema.Draft7
+	}
 	db.c = schema.NewCompiler(schema.Options{Dialect: dialect, Formats: true, Load: func(uri string) (*source.Value, error) {
 		x, err := b.linked(d, uri)
 		if err != nil {
@@ -68,7 +74,11 @@ func (b *setBuilder) document(d *document) {
 		return x.root, nil
 	}})
 	db.c.Document(d.uri, d.root)
-	db.build()
+	if d.root.Get("asyncapi") != nil {
+		db.asyncAPI()
+	} else {
+		db.build()
+	}
 	for _, f := range db.c.Finish() {
 		p := Position{File: f.URI, Line: f.Line, Column: f.Column}
 		if x := b.documents[f.URI]; x != nil {
@@ -332,7 +342,7 @@ func (b *docBuilder) pathItem(key string, at Position, v *source.Value, d *docum
 
 func (b *docBuilder) operation(method, key string, pos Position, v *source.Value, d *document, bases []string, common []*param) {
 	op := &Operation{Method: method, ID: v.Get("operationId").String(), Summary: v.Get("summary").String(), Deprecated: v.Get("deprecated").True(),
-		Position: pos, o: b.set.o, Security: b.security, table: &operationNames{query: map[string]queryName{}}}
+		Position: pos, o: b.set.o, channel: b.channel, Security: b.security, table: &operationNames{query: map[string]queryName{}}}
 	if op.ID != "" {
 		if other := b.byID[op.ID]; other != nil {
 			b.mistake(d.at(v.Get("operationId")), fmt.Sprintf("operationId %q stands twice", op.ID), "first at "+other.Position.String())

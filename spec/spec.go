@@ -1,4 +1,4 @@
-// Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2, GraphQL
+// Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2, AsyncAPI, GraphQL
 // schemas) into operations, a router and validators. In come files, folders, URLs or bytes;
 // out goes an immutable Set, or every mistake in one go, each with file, line,
 // column and a hint. At run time it matches a method and path to an operation
@@ -101,6 +101,7 @@ type Operation struct {
 	table       *operationNames
 	credentials []string // query names that carry API keys
 	body        *body
+	channel     *Channel          // that it opens
 	responses   map[int]*response // by status, by class (2 is 2XX), anyStatus
 }
 

@@ -324,6 +324,11 @@ func contracts(a *guard.API) []inventory.Contract {
 	}
 	for _, o := range a.Spec.Operations() {
 		x := o.Outline()
+		if o.Channel() != nil {
+			for _, verb := range []string{guard.VerbReceive, guard.VerbSend, guard.VerbConnection} {
+				out = append(out, inventory.Contract{Operation: sallyport.Operation{API: api, Method: verb, Template: o.Template, Declared: true}, Summary: o.Summary})
+			}
+		}
 		c := inventory.Contract{Operation: sallyport.Operation{API: api, Method: o.Method, Template: o.Template, Name: o.ID, Declared: true},
 			Summary: o.Summary, Deprecated: o.Deprecated, Security: x.Schemes, Statuses: x.Statuses}
 		for _, p := range x.Places {

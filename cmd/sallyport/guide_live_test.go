@@ -24,7 +24,7 @@ type guide struct {
 func (g guide) run(t *testing.T) {
 	t.Helper()
 	dir, door, service := t.TempDir(), freeAddr(t), freeAddr(t)
-	put := strings.NewReplacer(g.gateway, door, g.console, freeAddr(t), g.service, service)
+	put := strings.NewReplacer("go run ./examples/"+g.example+" \"$@\"", "./service \"$@\"", g.gateway, door, g.console, freeAddr(t), g.service, service)
 	from := filepath.Join("../../examples", g.example)
 	source := filepath.Join(dir, "source")
 	if err := os.CopyFS(source, os.DirFS(from)); err != nil {
@@ -58,6 +58,7 @@ func (g guide) run(t *testing.T) {
 	}
 	write(t, overlay, `{"Replace": {`+strings.Join(replaced, ",")+`}}`)
 	bin := filepath.Join(dir, "service")
+	// A client of the example goes through the door at its new address as well.
 	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", bin, "./"+from).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -113,4 +114,9 @@ func (g guide) run(t *testing.T) {
 // The commands of the guide to answers print what it says.
 func TestAnswersGuideRunsAsWritten(t *testing.T) {
 	guide{page: "answers.md", example: "answers", service: "127.0.0.1:9004", gateway: "127.0.0.1:8089", console: "127.0.0.1:9449", setup: []string{"ask()"}, least: 8}.run(t)
+}
+
+// So do those of the guide to WebSockets.
+func TestWebSocketGuideRunsAsWritten(t *testing.T) {
+	guide{page: "websocket.md", example: "websocket", service: "127.0.0.1:9005", gateway: "127.0.0.1:8090", console: "127.0.0.1:9450", setup: []string{"say()"}, least: 6}.run(t)
 }

@@ -40,7 +40,8 @@ type Identity struct {
 	SignedIn   int64  // auth_time of the token, in seconds
 	SignedInAt bool   // whether it says so
 
-	said *said // what the token says; nil for other credentials
+	said  *said     // what the token says; nil for other credentials
+	until time.Time // when another credential ends
 
 	bound    presence // hasJKT, hasX5T: what the token is bound to
 	jkt, x5t [32]byte

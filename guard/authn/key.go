@@ -23,7 +23,7 @@ func newAPIKey(k policy.Key, keyed bool) *apiKey {
 	}
 	p := sallyport.Principal{Kind: "key", Subject: subject, Client: k.ID}
 	_, sum, _ := k.Digest()
-	return &apiKey{id: Identity{Principal: p, Name: p.String(), Scopes: k.Scopes}, sum: sum, keyed: keyed, expires: k.Expires}
+	return &apiKey{id: Identity{Principal: p, Name: p.String(), Scopes: k.Scopes, until: k.Expires}, sum: sum, keyed: keyed, expires: k.Expires}
 }
 
 // APIKey proves an API key by its digest. The time it takes says nothing about

@@ -104,6 +104,14 @@ func (v *Value) List() []*Value {
 	return nil
 }
 
+// Entries are the members of an object, nil of anything else.
+func (v *Value) Entries() []Member {
+	if v.Is(Object) {
+		return v.Members
+	}
+	return nil
+}
+
 // Int is v as a whole number.
 func (v *Value) Int() (int, bool) {
 	if !v.Is(Number) {
