@@ -13,6 +13,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/spec/jsondoc"
 	"sallyport.dev/spec/schema"
+	"sallyport.dev/spec/xsd"
 )
 
 // A body is what an operation declares about its request body.
@@ -32,6 +33,8 @@ type media struct {
 
 	encoded map[string][]string // media types of files, by field
 	xml     *xmlShape           // how XML stands for the schema
+	xsd     *xsd.Schema         // the XML schema of its documents (x-xsd)
+	root    xsd.Root
 	props   map[string]schema.Shape
 	names   map[string]string // of props, to themselves
 	items   map[string]schema.Shape

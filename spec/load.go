@@ -17,6 +17,7 @@ import (
 
 	"sallyport.dev/spec/graphql"
 	"sallyport.dev/spec/source"
+	"sallyport.dev/spec/xsd"
 )
 
 const (
@@ -101,7 +102,8 @@ type loader struct {
 	documents map[string]*document // by uri; nil = could not be read
 	failed    map[string]error     // why
 	homes     []*home
-	graphs    []graphql.Source // GraphQL schemas, all of which make one
+	graphs    []graphql.Source       // GraphQL schemas, all of which make one
+	xsds      map[string]*xsd.Schema // XML schemas, by URI; nil = has mistakes
 	mistakes  []Mistake
 	notes     []Mistake
 	seen      map[string]bool

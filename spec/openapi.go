@@ -759,6 +759,9 @@ func (b *docBuilder) mediaTypes(c *source.Value, d *document) (out []*media) {
 				t.xml = b.xmlShape(s, xd, map[*source.Value]*xmlShape{})
 			}
 		}
+		if s := x.Get("x-xsd"); s != nil {
+			b.xsd(t, s, xd)
+		}
 		if e := x.Get("encoding"); e.Is(source.Object) {
 			for _, f := range e.Members {
 				if ct := f.Value.Get("contentType"); ct.Is(source.String) {

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev/spec/jsondoc"
 	"sallyport.dev/spec/schema"
 	"sallyport.dev/spec/xmldoc"
+	"sallyport.dev/spec/xsd"
 )
 
 // A Source is one description, or a folder of them.
@@ -167,6 +168,8 @@ type Check struct {
 	xml       xmldoc.Doc
 	xmlText   []byte  // that Doc is over, when the body was XML
 	xmlSeen   []uint8 // beside xml.Elements: 1 = in a list already, 2 = one of its name came before
+	valid     xsd.Validation
+	judged    bool // valid speaks of xml
 	crowded   bool
 	lenient   bool // CheckAnswer is at it
 }
@@ -187,6 +190,10 @@ func (c *Check) Reset() {
 	c.Strays = c.Strays[:0]
 	c.again.Reset()
 	c.xml.Reset()
+	if c.judged {
+		c.valid.Reset()
+		c.judged = false
+	}
 	if cap(c.xmlText) > maxKeptArena {
 		c.xmlText = nil
 	}

@@ -154,6 +154,10 @@ func (c *Check) xmlBody(m *media, body []byte) {
 		return
 	}
 	c.Action = c.xml.Action()
+	c.signed()
+	if m != nil && m.xsd != nil {
+		c.validate(m)
+	}
 	c.Doc.Reset()
 	c.xmlText = c.xmlText[:0]
 	c.xmlSeen = append(c.xmlSeen[:0], make([]uint8, len(c.xml.Elements))...)
@@ -200,9 +204,10 @@ func (c *Check) node(parent int, prefix, key string, kind jsondoc.Kind) int {
 func (c *Check) close(i int) { c.Doc.Nodes[i].Next = int32(len(c.Doc.Nodes)) }
 
 // scalarNode adds text as the kind of value that a shape makes of it.
-func (c *Check) scalarNode(parent int, prefix, key string, v []byte, s *xmlShape) {
+func (c *Check) scalarNode(parent int, prefix, key string, v []byte, s *xmlShape, proven bool) {
 	i := c.node(parent, prefix, key, jsondoc.String)
 	n := &c.Doc.Nodes[i]
+	n.Proven = proven
 	if s != nil && (s.shape.Number || s.shape.Boolean) {
 		v = bytes.Trim(v, " \t\r\n")
 		n.Kind, n.Integer = word(text(v), s.shape)
@@ -245,14 +250,14 @@ func (c *Check) xmlValue(e int, s *xmlShape, parent int, key string) {
 		a := &attrs[k]
 		if s != nil {
 			if m := s.attributes[string(a.Local)]; m != nil && (m.shape.space == "" || m.shape.space == string(a.Space)) {
-				c.scalarNode(i, "", m.key, a.Value, m.shape)
+				c.scalarNode(i, "", m.key, a.Value, m.shape, c.provenAttribute(int(el.Attr)+k))
 				continue
 			}
 		}
 		if bytes.Equal(a.Space, xsi) && harmlessXSI(a.Value) {
 			continue // type, nil and schemaLocation, which schemas of JSON know nothing of
 		}
-		c.scalarNode(i, "@", string(a.Local), a.Value, nil)
+		c.scalarNode(i, "@", string(a.Local), a.Value, nil, c.provenAttribute(int(el.Attr)+k))
 	}
 	for k := e + 1; k < int(el.Next); k = int(c.xml.Elements[k].Next) {
 		c.xmlChild(e, k, s, i)
@@ -260,9 +265,9 @@ func (c *Check) xmlValue(e int, s *xmlShape, parent int, key string) {
 	c.scratch = c.xml.AppendText(c.scratch[:0], e)
 	if t := bytes.Trim(c.scratch, " \t\r\n"); len(t) > 0 || s != nil && s.text != nil {
 		if s != nil && s.text != nil {
-			c.scalarNode(i, "", s.text.key, t, s.text.shape)
+			c.scalarNode(i, "", s.text.key, t, s.text.shape, c.provenText(e))
 		} else {
-			c.scalarNode(i, "#", "text", t, nil)
+			c.scalarNode(i, "#", "text", t, nil, c.provenText(e))
 		}
 	}
 	c.close(i)
@@ -280,13 +285,13 @@ func harmlessXSI(v []byte) bool {
 
 func (c *Check) elementText(e, parent int, key string, s *xmlShape) {
 	c.scratch = c.xml.AppendText(c.scratch[:0], e)
-	c.scalarNode(parent, "", key, c.scratch, s)
+	c.scalarNode(parent, "", key, c.scratch, s, c.provenText(e))
 }
 
 func (c *Check) strayText(e, array int) {
 	c.scratch = c.xml.AppendText(c.scratch[:0], e)
 	if t := bytes.Trim(c.scratch, " \t\r\n"); len(t) > 0 {
-		c.scalarNode(array, "", "", t, nil)
+		c.scalarNode(array, "", "", t, nil, c.provenText(e))
 	}
 }
 

@@ -6,9 +6,10 @@ cd "$(dirname "$0")/.."
 declare -A why=(
   [postgresql]="the system of record beyond one machine" [redis-server]="counts limits for several nodes" [nginx-light]="the peer that costs are compared with"
   [chromium]="the console is tested in a browser" [wrk]="makes load"
+  [libxml2-utils]="xmllint, the judge of XML Schema"
 )
 case "${1:-test}" in
-  test) need=(postgresql redis-server chromium) ;;
+  test) need=(postgresql redis-server chromium libxml2-utils) ;;
   bench) need=(nginx-light wrk) ;;
   *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
 esac

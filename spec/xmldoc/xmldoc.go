@@ -16,7 +16,7 @@ import (
 // Limits of a document. Zero fields take defaults.
 type Limits struct {
 	Depth      int // of elements; default 64
-	Elements   int // in all; default 20,000
+	Elements   int // in all; default MaxElements
 	Attributes int // of one element; default 64
 	Name       int // bytes of a name; default 256
 }
@@ -25,13 +25,17 @@ func (l Limits) filled() Limits {
 	for _, f := range []struct {
 		v *int
 		d int
-	}{{&l.Depth, 64}, {&l.Elements, 20_000}, {&l.Attributes, 64}, {&l.Name, 256}} {
+	}{{&l.Depth, 64}, {&l.Elements, MaxElements}, {&l.Attributes, 64}, {&l.Name, 256}} {
 		if *f.v == 0 {
 			*f.v = f.d
 		}
 	}
 	return l
 }
+
+// MaxElements is how many elements a document has at most unless Limits say
+// otherwise.
+const MaxElements = 20_000
 
 // An Element is one element. Local and Space are parts of the document's bytes.
 type Element struct {
@@ -40,7 +44,8 @@ type Element struct {
 	Next         int32 // index after the subtree
 	Attr, Attrs  int32 // its attributes: Doc.Attributes[Attr : Attr+Attrs], without xmlns
 	text, last   int32 // first and last piece of its own text, -1 = none
-	bound        int32 // bindings in force outside of it
+	bound        int32 // bindings made before it
+	outer, scope int32 // last binding in force outside of it, and inside; -1 = none
 	name         []byte
 }
 
@@ -52,7 +57,11 @@ type piece struct {
 	next int32
 }
 
-type binding struct{ prefix, space []byte }
+type binding struct {
+	prefix, space []byte
+	outer         int32 // the one in force before it, -1 = none
+	depth         int32 // how many are in force with it
+}
 
 // A Doc is a document that was read. It is reused: Parse resets it.
 type Doc struct {
@@ -78,6 +87,7 @@ type parser struct {
 	*Doc
 	b   []byte
 	at  int
+	now int32 // last binding in force
 	lim Limits
 	err *SyntaxError
 }
@@ -91,7 +101,7 @@ func (p *parser) fail(rule, message string) bool {
 
 // Reset forgets the document and keeps the memory, unless a large one blew it up.
 func (d *Doc) Reset() {
-	if cap(d.Elements) > 1<<12 || cap(d.arena) > 1<<18 || cap(d.pieces) > 1<<13 {
+	if cap(d.Elements) > 1<<12 || cap(d.arena) > 1<<18 || cap(d.pieces) > 1<<13 || cap(d.bindings) > 1<<12 {
 		*d = Doc{}
 		return
 	}
@@ -105,7 +115,7 @@ func (d *Doc) Reset() {
 // Parse reads a document; the error is a *SyntaxError. The Doc refers to b.
 func (d *Doc) Parse(b []byte, lim Limits) error {
 	d.Reset()
-	p := parser{Doc: d, b: b, lim: lim.filled()}
+	p := parser{Doc: d, b: b, now: -1, lim: lim.filled()}
 	if !p.document() {
 		return p.err
 	}
@@ -413,19 +423,39 @@ const (
 )
 
 func (p *parser) resolve(prefix []byte) ([]byte, bool) {
-	for i := len(p.bindings) - 1; i >= 0; i-- {
-		if bytes.Equal(p.bindings[i].prefix, prefix) {
-			return p.bindings[i].space, true
+	space, ok := p.bound(p.now, prefix)
+	if !ok {
+		return nil, p.fail("xml.namespace", "a prefix is bound to no namespace")
+	}
+	return space, true
+}
+
+// bound is the namespace of a prefix where the binding i is the last in force.
+func (d *Doc) bound(i int32, prefix []byte) (space []byte, ok bool) {
+	for ; i >= 0; i = d.bindings[i].outer {
+		if bytes.Equal(d.bindings[i].prefix, prefix) {
+			return d.bindings[i].space, true
 		}
 	}
 	switch string(prefix) {
 	case "":
 		return nil, true
 	case "xml":
-		return []byte(xmlSpace), true
+		return xmlSpaceBytes, true
 	}
-	return nil, p.fail("xml.namespace", "a prefix is bound to no namespace")
+	return nil, false
 }
+
+var xmlSpaceBytes = []byte(xmlSpace)
+
+// Namespace is what a prefix stands for inside an element, as in values that
+// are qualified names; "" is the default namespace.
+func (d *Doc) Namespace(element int, prefix []byte) (space []byte, ok bool) {
+	return d.bound(d.Elements[element].scope, prefix)
+}
+
+// Offset is where an element's name stands in the document b that was parsed.
+func (d *Doc) Offset(element int, b []byte) int { return cap(b) - cap(d.Elements[element].Local) }
 
 // maxBindings bounds the namespaces in force at once.
 const maxBindings = 256
@@ -440,7 +470,7 @@ func (p *parser) startTag() bool {
 	if len(p.Elements) >= p.lim.Elements {
 		return p.fail("xml.elements", "too many elements")
 	}
-	e := Element{Parent: -1, text: -1, last: -1, bound: int32(len(p.bindings)), Attr: int32(len(p.Attributes))}
+	e := Element{Parent: -1, text: -1, last: -1, bound: int32(len(p.bindings)), outer: p.now, Attr: int32(len(p.Attributes))}
 	if len(p.open) > 0 {
 		e.Parent = p.open[len(p.open)-1]
 	}
@@ -479,10 +509,10 @@ func (p *parser) startTag() bool {
 	}
 	p.at++
 	k := int32(len(p.Elements))
-	e.Next = k + 1
+	e.Next, e.scope = k+1, p.now
 	p.Elements = append(p.Elements, e)
 	if empty {
-		p.bindings = p.bindings[:e.bound]
+		p.now = e.outer
 	} else {
 		p.open = append(p.open, k)
 	}
@@ -543,7 +573,7 @@ func (p *parser) bind(e *Element, prefix, local, value []byte) bool {
 		(string(value) == xmlSpace) != (string(local) == "xml"),
 		local != nil && len(value) == 0:
 		return p.fail("xml.namespace", "a namespace is bound that may not be")
-	case len(p.bindings) >= maxBindings:
+	case p.now >= 0 && p.bindings[p.now].depth >= maxBindings:
 		return p.fail("xml.namespace", "too many namespaces")
 	}
 	for _, b := range p.bindings[e.bound:] {
@@ -551,7 +581,12 @@ func (p *parser) bind(e *Element, prefix, local, value []byte) bool {
 			return p.fail("xml.syntax", "an attribute stands twice")
 		}
 	}
-	p.bindings = append(p.bindings, binding{local, value})
+	depth := int32(1)
+	if p.now >= 0 {
+		depth = p.bindings[p.now].depth + 1
+	}
+	p.bindings = append(p.bindings, binding{local, value, p.now, depth})
+	p.now = int32(len(p.bindings) - 1)
 	return true
 }
 
@@ -600,7 +635,7 @@ func (p *parser) endTag() bool {
 	}
 	p.at++
 	p.open = p.open[:len(p.open)-1]
-	p.bindings = p.bindings[:e.bound]
+	p.now = e.outer
 	e.Next = int32(len(p.Elements))
 	return true
 }
@@ -635,4 +670,14 @@ func (d *Doc) Action() string {
 		}
 	}
 	return ""
+}
+
+// Find is the first element of a name, -1 when there is none.
+func (d *Doc) Find(space, local string) int {
+	for i := range d.Elements {
+		if string(d.Elements[i].Local) == local && string(d.Elements[i].Space) == space {
+			return i
+		}
+	}
+	return -1
 }
