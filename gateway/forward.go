@@ -500,7 +500,13 @@ func (p *passage) reply() outcome {
 			ended = inHand
 		}
 		ended = ended || a.std != nil && a.length == 0 // and no more flushes: gRPC knows its failures by a head that ends the stream
-		if !ended && step.Body == guard.BodyWhole {
+		if !ended && len(p.adds) > 0 && step.Body != guard.BodyWhole {
+			var err error
+			if ended, err = p.fill(&p.answer, p.inTime(a), sideAnswer, a.length); err != nil {
+				return p.unreadable(err)
+			}
+			a.whole = p.answer.b
+		} else if !ended && step.Body == guard.BodyWhole {
 			var err error
 			if ended, err = p.fill(&p.answer, p.inTime(a), step.BodyLimit, a.length); err != nil {
 				return p.unreadable(err)
@@ -528,6 +534,9 @@ func (p *passage) reply() outcome {
 	}
 	if len(step.Head) > 0 {
 		editHead(a.header, step.Head)
+	}
+	if ended && !bodyless && len(p.adds) > 0 {
+		p.addSides()
 	}
 	if out, ok := p.w.(http1.Answerer); ok && inHand && len(a.res.Trailer) == 0 {
 		return p.answerAtOnce(out, o)

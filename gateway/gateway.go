@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,12 +20,13 @@ import (
 
 // A Gateway answers for all APIs. Its methods may be called from any goroutine.
 type Gateway struct {
-	o       Options
-	program atomic.Pointer[guard.Program]
-	pools   atomic.Pointer[map[string]*pool]
-	out     atomic.Pointer[map[string]*listed] // destinations of calls that go out, by host
-	standIn *local                             // gives certificates in their stead
-	setting sync.Mutex                         // one SetAPIs at a time
+	o        Options
+	program  atomic.Pointer[guard.Program]
+	pools    atomic.Pointer[map[string]*pool]
+	out      atomic.Pointer[map[string]*listed] // destinations of calls that go out, by host
+	sideload atomic.Bool                        // some API has related resources put into answers
+	standIn  *local                             // gives certificates in their stead
+	setting  sync.Mutex                         // one SetAPIs at a time
 
 	strip    *stripper
 	requests gauge  // in flight
@@ -171,6 +173,7 @@ func (g *Gateway) SetAPIs(apis []API) error {
 	}
 	g.pools.Store(&next)
 	g.setOut(apis)
+	g.sideload.Store(slices.ContainsFunc(apis, func(a API) bool { return a.Sideload != nil }))
 	for name, p := range before {
 		if next[name] == nil {
 			p.stop()

@@ -50,13 +50,17 @@ type passage struct {
 	answer   buffer   // of the answer's body, what is held
 	sample   buffer   // of the answer's body, what has passed
 	out      guard.Outcome
-	held     bool  // body is all of it
-	reserved int64 // of Gateway.buffered
-	ended    bool  // the record has been handed over
-	wrote    bool  // the answer's head is out
-	crowded  bool  // there was no room for the sample
-	trailing bool  // the request has a trailer, which passed
-	abort    bool  // the answer broke off: the connection is to be cut
+	held     bool      // body is all of it
+	reserved int64     // of Gateway.buffered
+	ended    bool      // the record has been handed over
+	wrote    bool      // the answer's head is out
+	crowded  bool      // there was no room for the sample
+	trailing bool      // the request has a trailer, which passed
+	abort    bool      // the answer broke off: the connection is to be cut
+	side     *Sideload // of the API, when it has one
+	wanted   []string  // names of what is to be put into the answer
+	adds     []*Side   // the rules it is done by
+	caller   guard.Caller
 	turn
 	after   *guard.Step // the answer that takes the upstream's place, once its time has come
 	idValue [1]string
@@ -180,6 +184,12 @@ func (p *passage) run() {
 		p.req.Certificate = authn.NewCertificate(t.PeerCertificates[0])
 	}
 	p.req.Path, p.req.RawQuery, _ = strings.Cut(p.target, "?")
+	if g.sideload.Load() {
+		if k, rule := p.sides(); k.Status != 0 {
+			p.turnAway(now, k, rule, nil)
+			return
+		}
+	}
 	ses, step := g.program.Load().Begin(&p.req, now)
 	p.ses = ses
 	for tries := 0; step.Verb == guard.Fetch && tries < 4; tries++ {
@@ -188,6 +198,9 @@ func (p *passage) run() {
 	}
 	if step.Verb != guard.Proceed {
 		p.refuseStep(step)
+		return
+	}
+	if p.side != nil && !p.chosen() {
 		return
 	}
 	if k, reason := p.receive(step); k.Status != 0 {

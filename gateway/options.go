@@ -165,6 +165,7 @@ type API struct {
 	Health    Health
 	Load      load.Settings // how it is kept from doing too much; the zero value does nothing
 	Onward    *Onward       // what requests carry to the upstreams besides; nil: what the client sent
+	Sideload  *Sideload     // what may be put into answers; nil: nothing
 	Out       *Destination  // of a gateway with Egress
 	Gated     bool          // new instances are held until Admit; false: admitted, "no gate configured"
 }

@@ -56,6 +56,7 @@ type pool struct {
 	tasks    sync.WaitGroup
 
 	health           atomic.Pointer[Health]
+	side             atomic.Pointer[Sideload]
 	onward           atomic.Pointer[Onward]
 	list             atomic.Pointer[[]*instance] // all; then those that stand by, and the others
 	standby, primary atomic.Pointer[[]*instance]
@@ -183,6 +184,7 @@ func (p *pool) configure(a API) error {
 	p.cancel = cancel
 	p.api = a
 	p.health.Store(&a.Health)
+	p.side.Store(a.Sideload)
 	p.onward.Store(a.Onward.prepared())
 	before := p.resolved
 	p.resolved = map[Upstream][]*instance{}

@@ -30,6 +30,7 @@ type Request struct {
 	Peer          netip.Addr   // the other end of the connection
 	Certificate   *Certificate // the client's, verified by the door; nil = none
 	ContentLength int64        // -1 = unknown (chunked)
+	As            Caller       // who is asked for, where a door asks on behalf of a request that has been let in; zero: look at the credentials
 	Upgrade       bool         // the connection changes its protocol after the answer
 }
 
@@ -139,6 +140,8 @@ type Outcome struct {
 	ResponseBytes int64
 	// Samples of the bodies for the recorder; End hands them on as they are.
 	RequestBody, ResponseBody []byte
+	// Relief is what spared the upstream work, or the client a refusal.
+	Relief []string
 	// Cost is what answering took, as far as the door knows.
 	Cost Cost
 	// Relief is what was done so that the upstream had less to do, or the client

@@ -469,6 +469,15 @@ func under(list []*api, path string) *api {
 	return nil
 }
 
+// Serves is the name of the API that a request to host and path belongs to; ""
+// when there is none.
+func (p *Program) Serves(host, path string) string {
+	if a := p.find(host, path); a != nil {
+		return a.api.Name
+	}
+	return ""
+}
+
 // AsksCertificate reports whether a door is to ask clients for a certificate
 // that come for the given host; "" stands for a client that names none.
 func (p *Program) AsksCertificate(host string) bool {

@@ -165,6 +165,10 @@ func methodRefusal(allowed []string) *Refusal {
 // authenticate proves who calls. When a key of a configured issuer is not in
 // memory it is named, once, for the door to fetch.
 func (s *Session) authenticate(now time.Time) FetchKey {
+	if as := &s.r.As; as.id != nil && as.api == s.api.api.Name {
+		s.id = as.id
+		return FetchKey{}
+	}
 	header := s.r.Header["Authorization"]
 	key, keys := "", 0
 	if s.api.auth.Keys() {

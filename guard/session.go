@@ -149,6 +149,21 @@ func (s *Session) Operation() sallyport.Operation {
 	return op
 }
 
+// A Caller is who a request is made for, as another session has proven it.
+type Caller struct {
+	api string
+	id  *authn.Identity
+}
+
+// Caller is who this request is made for, for requests that the door makes on
+// its behalf: to the same API, with the same credentials in their headers.
+func (s *Session) Caller() Caller {
+	if s.api == nil || s.id == nil {
+		return Caller{}
+	}
+	return Caller{s.api.api.Name, s.id}
+}
+
 // Principal is who the request is made for, as far as it has been proven.
 func (s *Session) Principal() sallyport.Principal {
 	if s.id == nil {

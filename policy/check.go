@@ -90,6 +90,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.load(a, known)
 	m.rules(a)
 	m.credentials(a)
+	m.sideload(a, known)
 	return m
 }
 

@@ -44,7 +44,8 @@ type API struct {
 	Answers Answers `yaml:"answers" doc:"What is demanded of answers: a mode, or what happens to each kind of finding."`
 	// Errors says what becomes of the upstream's errors, and of what the head
 	// of any of its answers gives away.
-	Errors Errors `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
+	Errors   Errors   `yaml:"errors" doc:"What becomes of errors that the upstream answers with."`
+	Sideload Sideload `yaml:"sideload" doc:"Related resources that may be put into answers."`
 	// Credentials say what requests carry to the upstreams about who calls.
 	Credentials Credentials       `yaml:"credentials" doc:"What requests carry to the upstreams: credentials of the gateway's own, and who calls."`
 	Operations  []OperationDemand `yaml:"operations" doc:"Demands of single operations."`

@@ -818,6 +818,9 @@ func (b *docBuilder) responses(op *Operation, v *source.Value, d *document) {
 			continue
 		}
 		op.responses[key] = b.response(x, xd, produces)
+		if key/100 == 2 || key == 2 {
+			b.readLinks(op, x, xd)
+		}
 	}
 }
 

@@ -94,6 +94,7 @@ type Operation struct {
 
 	o           *Options
 	names       []string // of the path parameters, in order
+	links       []Link
 	loose       *leaf    // where lenient servers find it
 	path        []*param // in the same order
 	query       []*param

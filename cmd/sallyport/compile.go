@@ -65,6 +65,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		out.apis = append(out.apis, api)
 		p := pool(a)
 		p.Onward = out.onward(a, fmt.Sprintf("apis[%d].credentials", i), l, m)
+		p.Sideload = sideload(a.Sideload, api.Spec)
 		out.pools = append(out.pools, p)
 		for j, o := range a.Auth.OIDC {
 			out.issuers = append(out.issuers, o.Issuer)

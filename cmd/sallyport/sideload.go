@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"sallyport.dev/gateway"
+	"sallyport.dev/policy"
+	"sallyport.dev/spec"
+)
+
+// sideload is what may be put into an API's answers, nil when nothing may be:
+// the rules of its policy, and the links of its specification where that says so.
+func sideload(s policy.Sideload, set *spec.Set) *gateway.Sideload {
+	if !s.Enabled() || set == nil {
+		return nil
+	}
+	s = s.WithDefaults()
+	out := &gateway.Sideload{Param: s.Param, Most: s.Most}
+	find := func(name string, suffix bool) *spec.Operation {
+		for _, o := range set.Operations() {
+			method, path, _ := strings.Cut(name, " ")
+			if o.ID == name || o.Method == method && (o.Template == path || suffix && strings.HasSuffix(o.Template, path)) {
+				return o
+			}
+		}
+		return nil
+	}
+	rules := slices.Clone(s.Rules)
+	if s.Links {
+		for _, o := range set.Operations() {
+			for _, l := range o.Links() {
+				to := find(l.Operation, true)
+				if o.Method != http.MethodGet || to == nil || to.Method != http.MethodGet || strings.Count(to.Template, "{") != 1 || !strings.Contains(to.Template, "{"+l.Param+"}") ||
+					slices.ContainsFunc(rules, func(r policy.SideloadRule) bool { return r.Name == l.Name && find(r.Operation, false) == o }) {
+					continue
+				}
+				rules = append(rules, policy.SideloadRule{Name: l.Name, Operation: o.Method + " " + o.Template, From: l.Pointer, Target: to.Method + " " + to.Template})
+			}
+		}
+	}
+	for _, r := range rules {
+		from, to := find(r.Operation, false), find(r.Target, false)
+		if from == nil || to == nil { // said with the mistakes of the policy
+			continue
+		}
+		side := gateway.Side{Name: r.Name, Operation: from.Method + " " + from.Template, From: r.From, Target: to.Template, Always: r.Always}
+		if r.Batch.Enabled() {
+			if many := find(r.Batch.Operation, false); many != nil {
+				side.Batch = r.Batch.WithDefaults()
+				side.Batch.Operation = many.Template
+			}
+		}
+		out.Rules = append(out.Rules, side)
+	}
+	if len(out.Rules) == 0 {
+		return nil
+	}
+	return out
+}
