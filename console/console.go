@@ -56,7 +56,8 @@ type Options struct {
 	Store     *store.Store
 	Key       []byte // master key; keys for the audit log are derived from it, it is not kept
 	Journal   Journal
-	Originals Originals // sealed errors; nil: none are kept
+	Originals Originals     // sealed errors; nil: none are kept
+	Sideloads api.Sideloads // rules by which related resources are put into answers; nil: none
 	Inventory Inventory
 	Recorder  Recorder
 	Engine    Engine
@@ -115,7 +116,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	so := account.SessionOptions{Idle: o.Idle, Lifetime: o.Lifetime, Insecure: o.Insecure}
 	sessions := c.book.Sessions(so)
 	c.api, err = api.New(api.Options{
-		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Build: o.Build,
+		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Sideloads: o.Sideloads, Build: o.Build,
 		Book: c.book, Sessions: sessions, Audit: c.audit, Cookie: so.CookieName(), Logger: o.Logger, Now: o.Now,
 		Retention: append([]api.Retention{
 			{What: "Audit log", Kept: fmt.Sprintf("%d days", int(o.AuditAge.Hours()/24))},

@@ -25,6 +25,7 @@ type Gateway struct {
 	pools    atomic.Pointer[map[string]*pool]
 	out      atomic.Pointer[map[string]*listed] // destinations of calls that go out, by host
 	sideload atomic.Bool                        // some API has related resources put into answers
+	repeats  *repeats                           // how clients ask again and again
 	standIn  *local                             // gives certificates in their stead
 	setting  sync.Mutex                         // one SetAPIs at a time
 
@@ -93,7 +94,7 @@ func New(o Options) (*Gateway, error) {
 		}
 	}
 	g := &Gateway{
-		o: o, strip: newStripper(o.StripHeaders), clients: newCrowd(o.Bounds.ClientRequests),
+		o: o, repeats: newRepeats(), strip: newStripper(o.StripHeaders), clients: newCrowd(o.Bounds.ClientRequests),
 		clientConns: newCrowd(o.Bounds.ClientConnections), tunnels: map[*tunnel]struct{}{}, drained: make(chan struct{}),
 	}
 	g.requests.max = int64(o.Bounds.Requests)

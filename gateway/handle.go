@@ -399,13 +399,18 @@ func (p *passage) finish() {
 	if p.trailing {
 		x.Decision.NotInspected = append(x.Decision.NotInspected, "trailer: the fields behind the request's body pass as they are")
 	}
+	var whole []byte
 	if rec := p.g.o.Recorder; rec != nil && rec.Want(x) {
+		whole = p.up.whole
 		x.RequestBody = sampleOf(p.body.b, p.g.o.Bounds.Sample)
 		if len(p.up.whole) > 0 {
 			x.ResponseBody = sampleOf(p.up.whole, p.g.o.Bounds.Sample)
 		} else {
 			x.ResponseBody = sampleOf(p.sample.b, p.g.o.Bounds.Sample)
 		}
+	}
+	if x.Method == http.MethodGet && p.req.As == (guard.Caller{}) && (len(whole) > 0 || p.g.repeats.count.Load() > 0) && p.g.o.Egress == nil {
+		p.g.repeats.note(x, p.req.Path, whole, x.Time)
 	}
 	p.g.record(x)
 }

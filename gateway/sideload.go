@@ -30,6 +30,7 @@ type Sideload struct {
 // whose answers are added to, Target and Batch.Operation are templates of GETs.
 type Side struct {
 	Name, Operation, From, Target string
+	Origin                        string // where the rule comes from, for people
 	Batch                         policy.Batch
 	Always                        bool
 }

@@ -41,6 +41,7 @@ type compiled struct {
 // lasting are the parts of the guard that outlive one program: counters go on
 // and verified tokens stay known when a change is taken over.
 type lasting struct {
+	accepted *accepted // rules put in force at the console; nil: none
 	keys     guard.KeySource
 	counters guard.Counters
 	tokens   *authn.Cache
@@ -65,7 +66,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		out.apis = append(out.apis, api)
 		p := pool(a)
 		p.Onward = out.onward(a, fmt.Sprintf("apis[%d].credentials", i), l, m)
-		p.Sideload = sideload(a.Sideload, api.Spec)
+		p.Sideload = sideload(a.Sideload, l.accepted.of(a.Name), api.Spec)
 		out.pools = append(out.pools, p)
 		for j, o := range a.Auth.OIDC {
 			out.issuers = append(out.issuers, o.Issuer)

@@ -67,6 +67,8 @@ type engine struct {
 	discovery *discovery.Discovery
 	console   *console.Console
 
+	reloading sync.Mutex // one change at a time
+
 	mu      sync.Mutex
 	current *compiled
 	since   time.Time
@@ -126,6 +128,9 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	defer files.Close()
 	files.follow(e.cfg.sources())
+	if e.lasting.accepted, err = openAccepted(e.cfg.Data); err != nil {
+		return err
+	}
 	// Everything wrong with the configuration is said before a file is touched.
 	first, err := compile(ctx, e.cfg, e.lasting)
 	if err != nil {
@@ -287,7 +292,7 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 		return fmt.Errorf("open discovery: %w", err)
 	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e,
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Sideloads: e,
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
@@ -381,7 +386,9 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 }
 
 // reload takes a changed configuration over, or refuses it whole and says why.
-func (e *engine) reload(ctx context.Context, why string) {
+func (e *engine) reload(ctx context.Context, why string) error {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
 	cfg, err := readConfig(e.cfg.file)
 	var next *compiled
 	if err == nil {
@@ -405,7 +412,7 @@ func (e *engine) reload(ctx context.Context, why string) {
 		e.failed, e.tried = err.Error(), time.Now()
 		e.mu.Unlock()
 		fmt.Fprintf(e.out, "change refused (%s); program %s stays in force:\n%s\n", why, e.current.name, indent(err.Error()))
-		return
+		return err
 	}
 	e.gateway.Swap(next.program)
 	if e.egress != nil {
@@ -416,6 +423,7 @@ func (e *engine) reload(ctx context.Context, why string) {
 		e.log.Error("declare", "error", err)
 	}
 	fmt.Fprintf(e.out, "change taken over (%s): program %s, %s\n", why, next.name, next.summary())
+	return nil
 }
 
 // restartNeeded refuses changes that a running process cannot make.

@@ -36,6 +36,7 @@ type Options struct {
 	Recorder  Recorder
 	Stream    Stream
 	Engine    Engine
+	Sideloads Sideloads // nil: none
 	Build     Build
 	Book      *account.Book
 	Sessions  *account.Sessions
@@ -104,6 +105,7 @@ func New(o Options) (*API, error) {
 				{Name: "overview", Description: "What is going on now"},
 				{Name: "inventory", Description: "APIs and their operations"},
 				{Name: "decisions", Description: "What was decided about requests, and why"},
+				{Name: "relief", Description: "What spares upstreams work before anyone is turned away"},
 				{Name: "administration", Description: "People, sessions and the audit log"},
 			},
 		},
@@ -119,6 +121,7 @@ func New(o Options) (*API, error) {
 	a.overviewOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
+	a.reliefOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {
