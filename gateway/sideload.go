@@ -13,7 +13,6 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/guard"
-	"sallyport.dev/policy"
 	"sallyport.dev/spec/jsondoc"
 )
 
@@ -26,13 +25,22 @@ type Sideload struct {
 	Rules []Side
 }
 
-// A Side is one rule: see policy.SideloadRule. Operation is the key of the one
+// A Side is one rule. Operation is the key of the one
 // whose answers are added to, Target and Batch.Operation are templates of GETs.
 type Side struct {
 	Name, Operation, From, Target string
 	Origin                        string // where the rule comes from, for people
-	Batch                         policy.Batch
+	Batch                         Batch
 	Always                        bool
+}
+
+// A Batch is an operation that gives several resources at once.
+type Batch struct {
+	Operation string // template of a GET; "" = there is none
+	Param     string // its query parameter that takes the ids, behind commas
+	Items     string // JSON pointer of the resources in its answer; "" = the answer itself
+	Key       string // their member that is the id
+	Size      int    // ids in one request
 }
 
 const (
@@ -172,7 +180,7 @@ func (p *passage) addSides() {
 	if len(spots) == 0 {
 		return
 	}
-	p.caller = p.ses.Caller()
+	p.caller = p.ses.Behalf()
 	got, calls := p.gather(ids)
 	slices.SortStableFunc(spots, func(x, y spot) int { return x.end - y.end })
 	out := make([]byte, 0, len(a.whole)*2)
@@ -309,7 +317,7 @@ func (p *passage) gather(ids [][]string) (got []map[string][]byte, calls int) {
 	}
 	for i, r := range p.adds {
 		got[i] = map[string][]byte{}
-		if !r.Batch.Enabled() || len(ids[i]) < 2 {
+		if r.Batch.Operation == "" || len(ids[i]) < 2 {
 			for _, id := range ids[i] {
 				ask(fill(r.Target, id), func(body []byte) { keep(i, id, body) })
 			}

@@ -114,7 +114,7 @@ func TestSideload(t *testing.T) {
 	one := gateway.Side{Name: "who", Operation: "GET /orders", From: "/items/*/customer", Target: "/customers/{id}"}
 	tags := gateway.Side{Name: "tag", Operation: "GET /orders", From: "/items/*/tags/*", Target: "/tags/{id}"}
 	many := one
-	many.Name, many.Batch = "batched", policy.Batch{Operation: "/customers", Param: "ids", Items: "/data", Key: "id", Size: 50}
+	many.Name, many.Batch = "batched", gateway.Batch{Operation: "/customers", Param: "ids", Items: "/data", Key: "id", Size: 50}
 	always := gateway.Side{Name: "who", Operation: "GET /plain", From: "/*/customer", Target: "/customers/{id}", Always: true}
 	rec := newRecorder()
 	d := open(t, gateway.Options{Recorder: rec, Program: program(t, guard.API{API: sallyport.API{Name: "orders"}, Spec: set, Policy: pol}),

@@ -140,8 +140,6 @@ type Outcome struct {
 	ResponseBytes int64
 	// Samples of the bodies for the recorder; End hands them on as they are.
 	RequestBody, ResponseBody []byte
-	// Relief is what spared the upstream work, or the client a refusal.
-	Relief []string
 	// Cost is what answering took, as far as the door knows.
 	Cost Cost
 	// Relief is what was done so that the upstream had less to do, or the client

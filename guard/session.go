@@ -155,9 +155,9 @@ type Caller struct {
 	id  *authn.Identity
 }
 
-// Caller is who this request is made for, for requests that the door makes on
+// Behalf is who this request is made for, for requests that the door makes on
 // its behalf: to the same API, with the same credentials in their headers.
-func (s *Session) Caller() Caller {
+func (s *Session) Behalf() Caller {
 	if s.api == nil || s.id == nil {
 		return Caller{}
 	}

@@ -62,8 +62,8 @@ func sideload(s policy.Sideload, more []acceptedRule, set *spec.Set) *gateway.Si
 		side := gateway.Side{Name: r.Name, Operation: from.Method + " " + from.Template, From: r.From, Target: to.Template, Always: r.Always, Origin: r.origin}
 		if r.Batch.Enabled() {
 			if many := find(r.Batch.Operation, false); many != nil {
-				side.Batch = r.Batch.WithDefaults()
-				side.Batch.Operation = many.Template
+				b := r.Batch.WithDefaults()
+				side.Batch = gateway.Batch{Operation: many.Template, Param: b.Param, Items: b.Items, Key: b.Key, Size: b.Size}
 			}
 		}
 		out.Rules = append(out.Rules, side)
