@@ -31,6 +31,7 @@ type ask struct {
 	length int64  // of the body, -1 when unknown
 	whole  []byte // the whole body, when it is in hand
 	open   bool   // close is due
+	stored bool   // it comes from the cache: whole, and shared
 }
 
 func (a *ask) reset() {
@@ -46,6 +47,9 @@ func (a *ask) Read(b []byte) (int, error) {
 }
 
 func (a *ask) trailer() http.Header {
+	if a.stored {
+		return nil
+	}
 	if a.std == nil {
 		return a.res.Trailer
 	}
@@ -82,16 +86,15 @@ func (p *passage) forward() {
 		return
 	}
 	p.plain = p.ses.PlainAnswer()
-	if !p.takePlace() {
-		return
-	}
 	p.talks = p.upgrade != "" && p.ses.Converses()
 	p.pool.earnRetry()
 	p.forwarded()
-	if o := p.pool.onward.Load(); o != nil && !p.goOnward(o) {
-		return
+	if o := p.pool.onward.Load(); o != nil && o.Exchange != nil && !p.setOut() {
+		return // the issuer has a say in who may ask
 	}
-	for p.try() {
+	if !p.relieved() && p.takePlace() && p.setOut() {
+		for p.try() {
+		}
 	}
 	p.leavePlace()
 	if p.after != nil { // the instance is free again
@@ -108,6 +111,9 @@ func (p *passage) try() (again bool) {
 		rule := "instance.none"
 		if errors.Is(err, errBusy) {
 			rule = "instance.busy"
+		}
+		if p.rescued() {
+			return false
 		}
 		p.refuse(guard.KindUnavailable, retrySoon, forwardReason(rule, err.Error()))
 		return false
@@ -141,7 +147,9 @@ func (p *passage) try() (again bool) {
 		g.count.retries.Add(1)
 		return true
 	}
-	p.refuse(k, nil, reason)
+	if !p.rescued() {
+		p.refuse(k, nil, reason)
+	}
 	return false
 }
 
@@ -388,7 +396,8 @@ func (p *passage) forwarded() {
 // when nothing else has to go.
 func (p *passage) requestHeader() http.Header {
 	h := p.r.Header
-	if !p.options && !p.plain && !p.talks && p.onward == nil {
+	asks := p.cached != nil && p.cached.asks
+	if !p.options && !asks && !p.plain && !p.talks && p.onward == nil {
 		clean := true
 		for name := range h {
 			if p.g.strip.verdict(name) == remove {
@@ -419,6 +428,9 @@ func (p *passage) requestHeader() http.Header {
 	if p.talks { // messages are read: no extension may change what stands in a frame
 		delete(p.header, "Sec-Websocket-Extensions")
 	}
+	if asks {
+		p.cached.edits(p.header)
+	}
 	return p.header
 }
 
@@ -431,6 +443,9 @@ func (p *passage) standardHeader() http.Header {
 		}
 	}
 	connectionOptions(p.r.Header["Connection"], func(name string) bool { delete(h, name); return true })
+	if p.cached != nil && p.cached.asks {
+		p.cached.edits(h)
+	}
 	p.onward.keep(h)
 	for _, f := range p.extra() {
 		if f.Value == "" {
@@ -461,6 +476,9 @@ func (p *passage) reply() outcome {
 	p.out.Origin = a.status
 	p.takeReport(a.header)
 	o := judgeStatus(a.status, a.header)
+	if p.confirmed() {
+		return o
+	}
 	if a.status == http.StatusSwitchingProtocols {
 		if p.upgrade == "" || !strings.EqualFold(first(a.header["Upgrade"]), p.upgrade) {
 			p.refuse(guard.KindBadAnswer, nil, forwardReason("upstream.switch", "the answer switched to what was not asked for"))
@@ -522,6 +540,9 @@ func (p *passage) reply() outcome {
 		switch step := p.ses.ResponseBody(b, g.o.Now()); step.Verb {
 		case guard.Proceed:
 			if step.Replace != nil {
+				p.keepAnswer() // as it came
+				p.storing(a.whole)
+				p.storedWhole()
 				p.replace(step)
 			}
 		case guard.Rewrite:
@@ -532,6 +553,7 @@ func (p *passage) reply() outcome {
 			return o
 		}
 	}
+	p.keepAnswer()
 	if len(step.Head) > 0 {
 		editHead(a.header, step.Head)
 	}
@@ -606,6 +628,8 @@ func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
 	if p.g.leaving.Load() {
 		h["Connection"] = lastAnswer
 	}
+	p.storing(a.whole)
+	p.storedWhole()
 	p.wrote = true
 	p.out.Status = a.status
 	if err := out.WriteAnswer(a.status, h, a.whole); err != nil {
@@ -659,6 +683,10 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	p.timeWrite()
 	w.WriteHeader(a.status)
 	events := strings.HasPrefix(first(a.header["Content-Type"]), "text/event-stream")
+	p.storing(a.whole)
+	if ended {
+		p.storedWhole()
+	}
 	if len(a.whole) > 0 {
 		if n, err := w.Write(a.whole); err != nil {
 			p.out.ResponseBytes += int64(n)
@@ -699,6 +727,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 		n, err := a.Read(*buf)
 		if n > 0 {
 			p.keep((*buf)[:n], keep)
+			p.storing((*buf)[:n])
 			p.timeWrite()
 			if _, err := w.Write((*buf)[:n]); err != nil {
 				p.cutAnswer(nil)
@@ -715,6 +744,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 			}
 		}
 		if err == io.EOF {
+			p.storedWhole()
 			break
 		}
 		if err != nil {

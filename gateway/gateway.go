@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport.dev/gateway/cache"
 	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
 )
@@ -29,12 +30,14 @@ type Gateway struct {
 	standIn  *local                             // gives certificates in their stead
 	setting  sync.Mutex                         // one SetAPIs at a time
 
-	strip    *stripper
-	requests gauge  // in flight
-	clients  *crowd // in flight, by client
-	buffered gauge  // bytes of bodies held
-	waiting  gauge  // answers held back until their time
-	count    counters
+	strip      *stripper
+	requests   gauge  // in flight
+	clients    *crowd // in flight, by client
+	buffered   gauge  // bytes of bodies held
+	waiting    gauge  // answers held back until their time
+	store      *cache.Store
+	refreshing gauge // questions asked because something stale was given
+	count      counters
 
 	certs     certificates
 	tlsConfig *tls.Config
@@ -101,6 +104,8 @@ func New(o Options) (*Gateway, error) {
 	g.buffered.max = o.Bounds.Buffered
 	g.waiting.max = int64(o.Bounds.Waiting)
 	g.conns.max = int64(o.Bounds.Connections)
+	g.store = cache.New(o.Bounds.Cache)
+	g.refreshing.max = maxRefreshes
 	g.count.init()
 	g.program.Store(o.Program)
 	g.pools.Store(&map[string]*pool{})

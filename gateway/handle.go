@@ -65,6 +65,11 @@ type passage struct {
 	after   *guard.Step // the answer that takes the upstream's place, once its time has come
 	idValue [1]string
 	on1xx   func(int, http.Header) // p.interim
+
+	cached       *caching // nil: the cache has no part in it
+	kept         *caching // the room for it
+	storable     func(int, string) bool
+	storedHeader http.Header
 }
 
 var passages = sync.Pool{New: func() any {
@@ -79,7 +84,8 @@ func (p *passage) reset() {
 	up.reset()
 	clear(header)
 	clear(p.more)
-	*p = passage{header: header, more: p.more[:0], tried: tried, up: up, on1xx: p.on1xx}
+	clear(p.storedHeader)
+	*p = passage{header: header, more: p.more[:0], tried: tried, up: up, on1xx: p.on1xx, kept: p.kept, storable: p.storable, storedHeader: p.storedHeader}
 	p.body.b, p.answer.b, p.sample.b = keepSmall(body), keepSmall(answer), keepSmall(sample)
 }
 
@@ -113,6 +119,7 @@ func (p *passage) end() {
 	case p.abort:
 		v = http.ErrAbortHandler
 	}
+	p.leave()
 	p.g.buffered.sub(p.reserved)
 	p.leavePlace()
 	p.reset()

@@ -23,6 +23,7 @@ type counters struct {
 	reports, badReports         atomic.Int64 // load reports of upstreams
 	conversations               atomic.Int64
 	messages, messagesRefused   atomic.Int64
+	cache                       cacheCounters
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
@@ -44,6 +45,7 @@ func (c *counters) init() {
 	for _, s := range stages {
 		c.refused[s] = new(atomic.Int64)
 	}
+	c.cache.init()
 }
 
 func (c *counters) exchange(x *sallyport.Exchange) {
@@ -141,6 +143,7 @@ func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	describeCache(ch)
 	describePools(ch)
 }
 
@@ -174,6 +177,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	level(descInFlight, m.InFlight)
 	level(descConns, m.Connections)
 	level(descBuffered, m.Buffered)
+	g.collectCache(counter, level)
 	for api, states := range m.Instances {
 		for state, n := range states {
 			level(descInstances, int64(n), api, string(state))

@@ -68,6 +68,12 @@ func (o *Onward) prepared() *Onward {
 // drops reports whether a request header of the caller's stays behind.
 func (o *Onward) drops(name string) bool { return o != nil && o.drop[fold(name)] }
 
+// setOut is goOnward where there is anything to put, and once.
+func (p *passage) setOut() bool {
+	o := p.pool.onward.Load()
+	return o == nil || p.onward != nil || p.goOnward(o)
+}
+
 // goOnward puts into p.more what the upstream is to get. It reports whether the
 // request can go on; if not, it has been answered.
 func (p *passage) goOnward(o *Onward) bool {

@@ -125,6 +125,7 @@ type Bounds struct {
 
 	Waiting  int           // failed sign-ins held back until their time at once: 1,024; 503
 	Buffered int64         // bytes of bodies held in memory at once: 256 MiB; 503
+	Cache    int64         // bytes of stored answers: 64 MiB; the least asked for go
 	Sample   int           // bytes of each body kept for the recorder: 64 KiB
 	Drain    time.Duration // for requests in flight once serving ends: 30 s; cut off
 }
@@ -147,6 +148,7 @@ func (b Bounds) withDefaults() Bounds {
 	number(&b.ClientRequests, 256)
 	number(&b.Waiting, 1024)
 	number(&b.Buffered, 256<<20)
+	number(&b.Cache, 64<<20)
 	number(&b.Sample, 64<<10)
 	number(&b.Drain, 30*time.Second)
 	return b

@@ -66,6 +66,9 @@ func (p *passage) takePlace() bool {
 		reason.Stage, reason.Mode = sallyport.StageForward, sallyport.Observe
 		p.cut(reason)
 	}
+	if p.rescued() { // something stale is better than nothing
+		return false
+	}
 	kind := guard.KindUnavailable
 	if why.Own {
 		kind = guard.KindLimited

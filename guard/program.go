@@ -83,6 +83,8 @@ type api struct {
 	unknown    *operation   // what holds where no operation is declared
 	headers    policy.LimitHeaders
 
+	stores bool // answers of some operation
+
 	unauthenticated, invalidCredential *Refusal
 	invalidProof, noNonce              *Refusal
 	asksCertificate                    bool
@@ -109,9 +111,10 @@ type operation struct {
 	exceptions []policy.Exception
 	unseen     []string // what is never looked at; shared
 	errors     policy.Errors
-	login      bool         // people sign in here
-	loginLike  bool         // or it looks as if they did
-	answer     *answerRules // nil: answers have a mode and no more
+	login      bool          // people sign in here
+	loginLike  bool          // or it looks as if they did
+	answer     *answerRules  // nil: answers have a mode and no more
+	cache      *policy.Cache // nil: none of its answers is stored
 }
 
 // need is one alternative of a specification's security requirement.
@@ -284,6 +287,7 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 		}
 	}
 	m = append(m, sensitiveWords(a, known)...)
+	out.stores = out.cachesAny()
 	m = append(m, out.enter(a, inspected)...)
 	return out, m
 }
@@ -340,6 +344,7 @@ func (a *api) compile(o *spec.Operation, op sallyport.Operation, p policy.API, i
 	out := &operation{spec: o, op: op, scopes: d.Scopes, acr: d.ACR, maxAge: d.MaxAge, exceptions: d.Exceptions, anonymous: a.auth == nil || d.Anonymous == policy.Always}
 	out.errors, out.login = d.Errors, d.Login
 	out.answer = a.answerRules(o, p.Answers, d.Sensitive)
+	out.cache = cacheOf(o, d.Cache)
 	out.loginLike = d.Login || signsIn(o, op)
 	d.Modes[sallyport.StageRewrite] = d.Errors.Mode
 	for i, name := range stageNames {

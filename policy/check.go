@@ -56,6 +56,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.answers(a.Answers)
 	m.webSocket(a.WebSocket)
 	m.errors("errors", a.Errors)
+	m.cache("cache", a.Cache, false)
 	for i, o := range a.Operations {
 		path := fmt.Sprintf("operations[%d]", i)
 		m.operation(path+".operation", o.Operation, known)
@@ -69,6 +70,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 			m.add(path+".price", "%g; want 0 to 1e9", o.Price)
 		}
 		m.errors(path+".errors", o.Errors)
+		m.cache(path+".cache", o.Cache, true)
 		oneOf(&m, path+".anonymous", o.Anonymous, Never, Always)
 		m.scopes(path+".scopes", o.Scopes)
 		if len(o.Scopes) > 0 && !a.Auth.Enabled() {

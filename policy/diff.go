@@ -32,7 +32,7 @@ func Diff(was, now API) []string {
 	for _, f := range []struct {
 		what     string
 		was, now any
-	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}, {"websocket", was.WebSocket, now.WebSocket}} {
+	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}, {"cache", was.Cache, now.Cache}, {"websocket", was.WebSocket, now.WebSocket}} {
 		d.word(f.what, fmt.Sprintf("%+v", f.was), fmt.Sprintf("%+v", f.now))
 	}
 	d.word("credentials for upstreams", was.Credentials.words(), now.Credentials.words())
@@ -166,6 +166,7 @@ func (d *differ) operations(was, now []OperationDemand) {
 	one := func(name string, w, n OperationDemand) {
 		d.word(name+": mode", string(w.Mode), string(n.Mode))
 		d.errors(name+": ", w.Errors, n.Errors)
+		d.word(name+": cache", fmt.Sprintf("%+v", w.Cache), fmt.Sprintf("%+v", n.Cache))
 		d.word(name+": failures of signing in", loginWord(w.Login), loginWord(n.Login))
 		d.checks(name+": ", w.Checks, n.Checks)
 		d.list(name+": scope", w.Scopes, n.Scopes)

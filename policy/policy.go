@@ -56,6 +56,7 @@ type API struct {
 	// Load is how its upstream is kept from doing more than it can.
 	Load      Load      `yaml:"load" doc:"How the upstream is kept from doing more than it can."`
 	WebSocket WebSocket `yaml:"websocket" doc:"What is asked of WebSocket connections and their messages."`
+	Cache     Cache     `yaml:"cache" doc:"Which answers may be given again without asking the upstream. Default none."`
 }
 
 // GraphQL is how GraphQL requests are treated. Zero bounds take defaults.
@@ -128,6 +129,8 @@ type OperationDemand struct {
 	Sensitive []string `yaml:"sensitive" doc:"Kinds of sensitive data that its answers may hold, such as email or payment-card."`
 	// Login says that people sign in here: all failures are answered alike.
 	Login bool `yaml:"login" doc:"People sign in here: all failures are answered alike in status, body, size and time class."`
+	// Cache changes which answers of this operation are given again.
+	Cache Cache `yaml:"cache" doc:"Which answers may be given again without asking the upstream."`
 }
 
 // Errors is what becomes of the upstream's errors: in enforce mode server
@@ -439,6 +442,7 @@ type Demand struct {
 	Login      bool
 	Price      int64    // of one answered request, in millionths
 	Sensitive  []string // kinds that answers may hold, the API's included
+	Cache      Cache    // with every field set that has a default
 }
 
 // For puts together what holds for op; the zero Operation stands for one that
@@ -450,6 +454,7 @@ func (a API) For(op sallyport.Operation) Demand {
 	}
 	d.Sensitive = slices.Clone(a.Answers.Declared)
 	d.Errors = a.Errors.Over(Errors{Mode: cmp.Or(a.Mode, sallyport.Observe)})
+	d.Cache = a.Cache
 	for _, o := range a.Operations {
 		if !names(o.Operation, op) {
 			continue
@@ -460,6 +465,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		d.Errors = o.Errors.Over(Errors{Mode: o.Mode}).Over(d.Errors)
 		d.Login = d.Login || o.Login
 		d.Sensitive = append(d.Sensitive, o.Sensitive...)
+		d.Cache = o.Cache.Over(d.Cache)
 		d.Scopes = append(d.Scopes, o.Scopes...)
 		d.ACR = append(d.ACR, o.ACR...)
 		d.MaxAge = cmp.Or(o.MaxAge, d.MaxAge)
@@ -470,6 +476,7 @@ func (a API) For(op sallyport.Operation) Demand {
 		d.Price = cmp.Or(Quantity{Value: o.Price}.in(Money), d.Price)
 	}
 	d.Errors = d.Errors.Over(DefaultErrors)
+	d.Cache = d.Cache.Over(DefaultCache).canonical()
 	for _, e := range a.Exceptions {
 		if e.Operation == "" || e.Operation == "*" || names(e.Operation, op) {
 			d.Exceptions = append(d.Exceptions, e)

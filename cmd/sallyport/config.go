@@ -155,6 +155,7 @@ type doorBounds struct {
 	Requests          int           `yaml:"requests" doc:"In flight at once; 503 beyond. Default 8192."`
 	ClientRequests    int           `yaml:"client_requests" doc:"In flight at once from one client; 429 beyond. Default 256."`
 	Buffered          size          `yaml:"buffered" doc:"Bytes of bodies held in memory at once; 503 beyond. Default 256MiB."`
+	Cache             size          `yaml:"cache" doc:"Bytes of stored answers; those least asked for go. Default 64MiB."`
 	Drain             time.Duration `yaml:"drain" doc:"For requests in flight once serving ends; cut off beyond. Default 30s."`
 }
 

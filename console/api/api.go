@@ -119,6 +119,7 @@ func New(o Options) (*API, error) {
 	a.sessionOperations()
 	a.administration()
 	a.overviewOperations()
+	a.cacheOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()
