@@ -9,15 +9,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +23,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/policy"
+	"sallyport.dev/test/integration/forged"
 )
 
 const (
@@ -194,187 +191,50 @@ func present(v *authn.Verifier, token string, at time.Time) (*authn.Identity, st
 	return v.Prove(&s, at)
 }
 
+// TestForgedTokens tries every shape of token that must not be accepted.
 func TestForgedTokens(t *testing.T) {
-	valid := sign(header(), good(), rs(keys.rsa, crypto.SHA256))
-	parts := strings.Split(valid, ".")
-	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(&keys.rsa.PublicKey))})
-	signRS := rs(keys.rsa, crypto.SHA256)
-	esHeader := object{"alg": "ES256", "kid": "p256"}
-	claim := func(pairs ...any) string { return sign(header(), with(good(), pairs...), signRS) }
-	head := func(pairs ...any) string { return sign(header(pairs...), good(), signRS) }
-	der := func(b []byte) []byte {
-		sig := es(keys.p256, crypto.SHA256)(b)
-		return must(asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])}))
-	}
-	payload := func(s string) string { return sign(header(), s, signRS) }
-	base := string(text(good()))
-	base = base[:len(base)-1]
-	flipped := []byte(parts[2])
-	if flipped[20]++; !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", rune(flipped[20])) {
-		flipped[20] = 'a' // neither the character before nor any beside the alphabet
-	}
-	// The last character of a 256-byte signature carries two bits only.
-	trailing := []byte(parts[2])
-	trailing[len(trailing)-1]++
-	order := elliptic.P256().Params().N
-
-	forged := []struct{ name, token, rule string }{
-		{"alg none, empty signature", b64(text(header("alg", "none"))) + "." + parts[1] + ".", authn.RuleMalformed},
-		{"alg none, a signature", sign(header("alg", "none"), good(), raw([]byte{1})), authn.RuleAlgorithm},
-		{"alg None", sign(header("alg", "None"), good(), raw([]byte{1})), authn.RuleAlgorithm},
-		{"alg nOnE", sign(header("alg", "nOnE"), good(), raw([]byte{1})), authn.RuleAlgorithm},
-		{"alg missing", sign(header("alg", nil), good(), signRS), authn.RuleAlgorithm},
-		{"alg a number", sign(header("alg", 256), good(), signRS), authn.RuleMalformed},
-		{"alg null", sign(`{"alg":null,"kid":"rsa"}`, good(), signRS), authn.RuleMalformed},
-		{"alg in lower case", sign(header("alg", "rs256"), good(), signRS), authn.RuleAlgorithm},
-		{"HS256 by the public key as PEM", sign(header("alg", "HS256"), good(), hs(public)), authn.RuleAlgorithm},
-		{"HS256 by the public key's modulus", sign(header("alg", "HS256"), good(), hs(keys.rsa.N.Bytes())), authn.RuleAlgorithm},
-		{"HS256 by the empty secret", sign(header("alg", "HS256"), good(), hs(nil)), authn.RuleAlgorithm},
-		{"RS1", sign(header("alg", "RS1"), good(), signRS), authn.RuleAlgorithm},
-		{"ES256K", sign(header("alg", "ES256K", "kid", "p256"), good(), es(keys.p256, crypto.SHA256)), authn.RuleAlgorithm},
-		{"signed by a stranger", sign(header(), good(), rs(keys.stranger, crypto.SHA256)), authn.RuleSignature},
-		{"signed by another issuer's key", sign(header("kid", "other"), good(), rs(keys.stranger, crypto.SHA256)), authn.RuleKey},
-		{"another issuer's token with this kid", sign(header(), with(good(), "iss", other), signRS), authn.RuleKey},
-		{"claims changed", parts[0] + "." + b64(text(with(good(), "sub", "admin"))) + "." + parts[2], authn.RuleSignature},
-		{"header changed", b64(text(header("typ", "at+jwt"))) + "." + parts[1] + "." + parts[2], authn.RuleSignature},
-		{"signature bit flipped", parts[0] + "." + parts[1] + "." + string(flipped), authn.RuleSignature},
-		{"signature cut", parts[0] + "." + parts[1] + "." + parts[2][:340], authn.RuleSignature},
-		{"signature prolonged", valid + "AAAA", authn.RuleSignature},
-		{"signature missing", parts[0] + "." + parts[1] + ".", authn.RuleMalformed},
-		{"signature with loose trailing bits", parts[0] + "." + parts[1] + "." + string(trailing), authn.RuleMalformed},
-		{"RS256 called PS256", sign(header("alg", "PS256"), good(), signRS), authn.RuleSignature},
-		{"PS256 called RS256", sign(header(), good(), ps(keys.rsa, 32)), authn.RuleSignature},
-		{"PS256 with a short salt", sign(header("alg", "PS256"), good(), ps(keys.rsa, 8)), authn.RuleSignature},
-		{"RS256 called RS512", sign(header("alg", "RS512"), good(), signRS), authn.RuleSignature},
-		{"RSA of 1024 bits", sign(header("kid", "weak"), good(), rs(keys.weak, crypto.SHA256)), authn.RuleSignature},
-		{"ES256 of zeros", sign(esHeader, good(), raw(make([]byte, 64))), authn.RuleSignature},
-		{"ES256 of the group's order", sign(esHeader, good(), raw(append(order.Bytes(), order.Bytes()...))), authn.RuleSignature},
-		{"ES256 as DER", sign(esHeader, good(), der), authn.RuleSignature},
-		{"ES256 by a P-384 key", sign(object{"alg": "ES256", "kid": "p384"}, good(), es(keys.p384, crypto.SHA256)), authn.RuleSignature},
-		{"ES384 by a P-256 key", sign(object{"alg": "ES384", "kid": "p256"}, good(), es(keys.p256, crypto.SHA384)), authn.RuleSignature},
-		{"ES256 with an RSA kid", sign(object{"alg": "ES256", "kid": "rsa"}, good(), es(keys.p256, crypto.SHA256)), authn.RuleSignature},
-		{"RS256 with an EC kid", sign(header("kid", "p256"), good(), signRS), authn.RuleSignature},
-		{"EdDSA with an RSA kid", sign(object{"alg": "EdDSA", "kid": "rsa"}, good(), ed(keys.ed)), authn.RuleSignature},
-		{"EdDSA of zeros", sign(object{"alg": "EdDSA", "kid": "ed"}, good(), raw(make([]byte, 64))), authn.RuleSignature},
-		{"key embedded", head("jwk", object{"kty": "RSA", "n": b64(keys.rsa.N.Bytes()), "e": "AQAB"}), authn.RuleHeader},
-		{"key linked by jku", head("jku", "https://evil.example.test/keys"), authn.RuleHeader},
-		{"key linked by x5u", head("x5u", "https://evil.example.test/cert"), authn.RuleHeader},
-		{"chain embedded", head("x5c", []string{"MIIB"}), authn.RuleHeader},
-		{"unknown critical extension", head("crit", []string{"exp2"}, "exp2", 1), authn.RuleHeader},
-		{"empty crit", head("crit", []string{}), authn.RuleHeader},
-		{"b64 false", head("b64", false), authn.RuleHeader},
-		{"compressed", head("zip", "DEF"), authn.RuleHeader},
-		{"nested", head("cty", "JWT"), authn.RuleHeader},
-		{"kid as a path", head("kid", "../../../../dev/null"), authn.RuleKey},
-		{"kid as SQL", head("kid", "x' UNION SELECT 'k'--"), authn.RuleKey},
-		{"kid missing", head("kid", nil), authn.RuleKey},
-		{"kid a number", head("kid", 1), authn.RuleMalformed},
-		{"kid of a kilobyte", head("kid", strings.Repeat("k", 1024)), authn.RuleHeader},
-		{"typ of a proof of possession", head("typ", "dpop+jwt"), authn.RuleType},
-		{"typ of a logout token", head("typ", "logout+jwt"), authn.RuleType},
-		{"issuer unknown", claim("iss", "https://evil.example.test"), authn.RuleIssuer},
-		{"issuer with a slash more", claim("iss", issuer+"/"), authn.RuleIssuer},
-		{"issuer in capitals", claim("iss", strings.ToUpper(issuer)), authn.RuleIssuer},
-		{"issuer missing", claim("iss", nil), authn.RuleIssuer},
-		{"issuer a list", claim("iss", []string{issuer}), authn.RuleClaims},
-		{"audience another", claim("aud", "invoices"), authn.RuleAudience},
-		{"audience a prefix", claim("aud", audience+"-test"), authn.RuleAudience},
-		{"audience missing", claim("aud", nil), authn.RuleAudience},
-		{"audience an empty list", claim("aud", []string{}), authn.RuleAudience},
-		{"audience a list of others", claim("aud", []string{"a", "b"}), authn.RuleAudience},
-		{"audience an object", claim("aud", object{audience: true}), authn.RuleClaims},
-		{"audience in a nested list", claim("aud", []any{[]string{audience}}), authn.RuleClaims},
-		{"expired", claim("exp", now.Unix()-61), authn.RuleExpired},
-		{"exp missing", claim("exp", nil), authn.RuleClaims},
-		{"exp a string", claim("exp", fmt.Sprint(now.Unix()+300)), authn.RuleClaims},
-		{"exp beyond numbers", payload(strings.Replace(base, fmt.Sprint(now.Unix()+300), "1e999", 1) + "}"), authn.RuleClaims},
-		{"exp negative", claim("exp", -1), authn.RuleClaims},
-		{"not valid before tomorrow", claim("nbf", now.Unix()+86400), authn.RuleNotYet},
-		{"issued tomorrow", claim("iat", now.Unix()+86400), authn.RuleNotYet},
-		{"subject missing", claim("sub", nil), authn.RuleClaims},
-		{"subject a number", claim("sub", 7), authn.RuleClaims},
-		{"scope and scp", claim("scp", []string{"admin"}), authn.RuleClaims},
-		{"scope a number", claim("scope", 1), authn.RuleClaims},
-		{"bound to a key of its holder", claim("cnf", object{"jkt": "x"}), authn.RuleBound},
-		{"alg twice", sign(`{"alg":"none","alg":"RS256","kid":"rsa"}`, good(), signRS), authn.RuleMalformed},
-		{"iss twice", payload(base + `,"iss":"` + issuer + `"}`), authn.RuleMalformed},
-		{"iss twice, once escaped", payload(base + `,"is\u0073":"` + other + `"}`), authn.RuleMalformed},
-		{"a nested member twice", payload(base + `,"x":{"a":1,"a":2}}`), authn.RuleMalformed},
-		{"claims a list", payload(`["iss"]`), authn.RuleMalformed},
-		{"claims null", payload(`null`), authn.RuleMalformed},
-		{"claims followed by garbage", payload(base + `}{}`), authn.RuleMalformed},
-		{"claims after a byte order mark", payload("\ufeff" + base + `}`), authn.RuleMalformed},
-		{"claims not UTF-8", payload(base + ",\"x\":\"\xff\"}"), authn.RuleMalformed},
-		{"claims with a comment", payload(base + `,/**/"x":1}`), authn.RuleMalformed},
-		{"claims nested without end", payload(base + `,"x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`), authn.RuleMalformed},
-		{"header a list", sign(`[]`, good(), signRS), authn.RuleMalformed},
-		{"two parts", parts[0] + "." + parts[1], authn.RuleMalformed},
-		{"four parts", valid + "." + parts[2], authn.RuleMalformed},
-		{"five parts, as encrypted", valid + "." + parts[2] + "." + parts[2], authn.RuleMalformed},
-		{"no header", "." + parts[1] + "." + parts[2], authn.RuleMalformed},
-		{"no claims", parts[0] + ".." + parts[2], authn.RuleMalformed},
-		{"dots alone", "..", authn.RuleMalformed},
-		{"empty", "", authn.RuleMalformed},
-		{"padded", parts[0] + "==." + parts[1] + "." + parts[2], authn.RuleMalformed},
-		{"with a space", parts[0] + ". " + parts[1] + "." + parts[2], authn.RuleMalformed},
-		{"with a line end", valid[:40] + "\n" + valid[40:], authn.RuleMalformed},
-		{"with a line end at the end", valid + "\r\n", authn.RuleMalformed},
-		{"in the other base64", parts[0] + "." + parts[1] + "." + strings.NewReplacer("-", "+", "_", "/").Replace(parts[2]) + "+/", authn.RuleMalformed},
-		{"JSON serialisation", `{"protected":"` + parts[0] + `","payload":"` + parts[1] + `","signature":"` + parts[2] + `"}`, authn.RuleMalformed},
-		{"longer than the bound", claim("pad", strings.Repeat("x", 8000)), authn.RuleTooLong},
-	}
+	cases := forgery.Tokens(now)
 	cache := authn.NewCache(64)
-	v := verifier(t, cache)
+	v := forgeryVerifier(t, cache)
 	accepted := 0
-	for _, f := range forged {
-		id, rule := present(v, f.token, now)
+	for _, f := range cases {
+		id, rule := present(v, f.Token, now)
 		if id != nil || rule == "" {
 			accepted++
-			t.Errorf("%s: accepted as %v", f.name, id)
-		} else if rule != f.rule {
-			t.Errorf("%s: refused by %s, want %s", f.name, rule, f.rule)
+			t.Errorf("%s: accepted as %v", f.Name, id)
+		} else if rule != f.Want {
+			t.Errorf("%s: refused by %s, want %s", f.Name, rule, f.Want)
 		}
 		if authn.Describe(rule) == "" {
-			t.Errorf("%s: rule %s has no words for people", f.name, rule)
+			t.Errorf("%s: rule %s has no words for people", f.Name, rule)
 		}
 	}
 	if cache.Len() != 0 {
 		t.Errorf("%d forged tokens are in the cache", cache.Len())
 	}
-	t.Logf("%d of %d forged tokens accepted", accepted, len(forged))
+	t.Logf("%d of %d forged tokens accepted", accepted, len(cases))
 }
 
+// forgery are the keys of the list of forged tokens.
+var forgery = forged.NewKeys()
+
+func forgeryVerifier(t testing.TB, cache *authn.Cache) *authn.Verifier {
+	t.Helper()
+	return must(authn.New(policy.Auth{OIDC: []policy.OIDC{{Issuer: forged.Issuer, Audience: forged.Audience}, {Issuer: forged.Other, Audience: forged.Audience}}}, forgery, cache, nil))
+}
+
+// TestGenuineTokens tries those that look like them.
 func TestGenuineTokens(t *testing.T) {
-	signRS := rs(keys.rsa, crypto.SHA256)
-	for _, g := range []struct{ name, token, subject string }{
-		{"RS256", sign(header(), good(), signRS), "U-8412"},
-		{"RS512", sign(header("alg", "RS512"), good(), rs(keys.rsa, crypto.SHA512)), "U-8412"},
-		{"PS256", sign(header("alg", "PS256"), good(), ps(keys.rsa, 32)), "U-8412"},
-		{"ES256", sign(object{"alg": "ES256", "kid": "p256"}, good(), es(keys.p256, crypto.SHA256)), "U-8412"},
-		{"ES384", sign(object{"alg": "ES384", "kid": "p384"}, good(), es(keys.p384, crypto.SHA384)), "U-8412"},
-		{"ES512", sign(object{"alg": "ES512", "kid": "p521"}, good(), es(keys.p521, crypto.SHA512)), "U-8412"},
-		{"EdDSA", sign(object{"alg": "EdDSA", "kid": "ed"}, good(), ed(keys.ed)), "U-8412"},
-		{"Ed25519", sign(object{"alg": "Ed25519", "kid": "ed"}, good(), ed(keys.ed)), "U-8412"},
-		{"typ of an access token", sign(header("typ", "at+jwt"), good(), signRS), "U-8412"},
-		{"typ in capitals", sign(header("typ", "AT+JWT"), good(), signRS), "U-8412"},
-		{"x5t beside kid", sign(header("x5t", "abc"), good(), signRS), "U-8412"},
-		{"audience in a list", sign(header(), with(good(), "aud", []string{"a", audience}), signRS), "U-8412"},
-		{"just expired, within the skew", sign(header(), with(good(), "exp", now.Unix()-59), signRS), "U-8412"},
-		{"exp with a fraction", sign(header(), with(good(), "exp", float64(now.Unix())+0.5), signRS), "U-8412"},
-		{"a client's own token", sign(header(), with(good(), "sub", nil, "client_id", "batch"), signRS), "batch"},
-		{"azp only", sign(header(), with(good(), "sub", nil, "azp", "batch"), signRS), "batch"},
-		{"unknown claims", sign(header(), with(good(), "roles", []any{object{"a": []int{1}}}), signRS), "U-8412"},
-		{"a subject beyond ASCII", sign(header(), with(good(), "sub", "Zoë ☂"), signRS), "Zoë ☂"},
-	} {
-		v := verifier(t, nil)
+	for _, g := range forgery.Genuine(now) {
+		v := forgeryVerifier(t, nil)
 		for _, way := range []string{"verified", "cached"} {
-			id, rule := present(v, g.token, now)
+			id, rule := present(v, g.Token, now)
 			if rule != "" {
-				t.Errorf("%s, %s: refused by %s", g.name, way, rule)
+				t.Errorf("%s, %s: refused by %s", g.Name, way, rule)
 				break
 			}
-			if id.Principal.Subject != g.subject || id.Principal.Issuer != issuer || !id.Has([]string{"orders:read", "orders:write"}) || id.Has([]string{"admin"}) {
-				t.Errorf("%s, %s: got %+v", g.name, way, id)
+			if id.Principal.Subject != g.Want || id.Principal.Issuer != issuer || !id.Has([]string{"orders:read", "orders:write"}) || id.Has([]string{"admin"}) {
+				t.Errorf("%s, %s: got %+v", g.Name, way, id)
 			}
 		}
 	}
