@@ -81,11 +81,12 @@ type Instance struct {
 // A Principal is who a request was made for, as proven by a credential. The
 // zero value is an anonymous caller.
 type Principal struct {
-	Kind    string `cbor:"1,keyasint,omitempty"` // "oidc", "key", "certificate"; "" = anonymous
+	Kind    string `cbor:"1,keyasint,omitempty"` // "oidc", "key", "certificate", "signature"; "" = anonymous
 	Issuer  string `cbor:"2,keyasint,omitempty"`
 	Subject string `cbor:"3,keyasint,omitempty"`
 	Client  string `cbor:"4,keyasint,omitempty"` // client_id or azp of the token
 	Actor   string `cbor:"5,keyasint,omitempty"` // who acts for the subject, by the token's act claim (RFC 8693); never who it is for
+	Binding string `cbor:"6,keyasint,omitempty"` // what the token is bound to: "dpop", "certificate", "dpop+certificate"; "" = to nothing
 }
 
 // Anonymous reports whether no credential proved the caller.

@@ -275,6 +275,16 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 				fmt.Fprintf(s.out, "    note: exception %s ended on %s and spares nothing any more\n", x.ID, x.Expires.Format(time.DateOnly))
 			}
 		}
+		for subject, n := range liveKeys(a.Policy.Auth.Keys, time.Now()) {
+			if n > 2 {
+				fmt.Fprintf(s.out, "    note: %s has %d keys that hold at once; two are enough for a rotation\n", subject, n)
+			}
+		}
+		for _, key := range a.Policy.Auth.Keys {
+			if !key.Expires.IsZero() && key.Expires.Before(time.Now().Add(keySoon)) {
+				fmt.Fprintf(s.out, "    note: API key %s ends, or has ended, on %s\n", key.ID, key.Expires.Format(time.DateOnly))
+			}
+		}
 		if a.Spec != nil {
 			for _, note := range a.Spec.Notes() {
 				fmt.Fprintf(s.out, "    note: %s\n", note)

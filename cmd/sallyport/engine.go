@@ -208,7 +208,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	counter("originals_dropped_total", "Originals of replaced errors that were not kept.", func() float64 { return float64(e.sealer.Dropped()) })
-	reg.MustRegister(grantMetrics{e.grants})
+	reg.MustRegister(grantMetrics{e.grants}, keyMetrics{e})
 	gauge("exchanges_queued", "Exchanges waiting to be published.", func() float64 { return float64(e.recorder.Counters().Queued) })
 	gauge("exchanges_at_risk_bound", "Most exchanges that can be lost when the process dies.", func() float64 { return float64(e.recorder.Counters().Bound) })
 	gauge("instances_routable", "Instances that are admitted and healthy.", func() float64 {

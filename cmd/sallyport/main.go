@@ -29,6 +29,7 @@ const (
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Start the gateway, the console and all engines."`
 	Config  configCmd  `cmd:"" help:"Check a configuration, or describe its settings."`
+	Key     keyCmd     `cmd:"" help:"Make API keys, show public keys."`
 	Version versionCmd `cmd:"" help:"Print version, revision and Go release."`
 }
 

@@ -229,6 +229,7 @@ func (e *engine) run(ctx context.Context) error {
 		return err
 	}
 	e.announce(ctx, listeners, outward, consoleURL)
+	start(&front, doors, "watch of API keys", e.watchKeys)
 	start(&front, doors, "watch for changes", func(ctx context.Context) error { return e.watch(ctx, files) })
 
 	select {

@@ -120,6 +120,7 @@ func New(o Options) (*API, error) {
 	a.administration()
 	a.overviewOperations()
 	a.cacheOperations()
+	a.credentialOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()

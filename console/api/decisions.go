@@ -82,9 +82,20 @@ type ShapeLine struct {
 	Format  string `json:"format" maxLength:"64"`
 }
 
+// CallerView is who a request was made for, as its credential proved it.
+type CallerView struct {
+	Kind    string `json:"kind" maxLength:"32" doc:"oidc, key, certificate or signature; empty: nobody was proven"`
+	Issuer  string `json:"issuer" maxLength:"1000"`
+	Subject string `json:"subject" maxLength:"1000"`
+	Client  string `json:"client" maxLength:"500" doc:"client_id or azp of the token, or the id of the key"`
+	Actor   string `json:"actor" maxLength:"1000" doc:"Who acts for the subject (act, RFC 8693)"`
+	Binding string `json:"binding" maxLength:"32" doc:"What the token is bound to: dpop, certificate; empty: nothing"`
+}
+
 // DecisionDetail is one decision in full.
 type DecisionDetail struct {
 	Decision     Decision     `json:"decision"`
+	Caller       CallerView   `json:"caller" doc:"Who the request was made for, as proven"`
 	Original     bool         `json:"original" doc:"The upstream's error was replaced, and its original can be opened"`
 	NotInspected []string     `json:"not_inspected" maxItems:"100" doc:"What was not looked at, and why"`
 	Program      string       `json:"program" maxLength:"200"`
@@ -148,7 +159,8 @@ func decision(x *sallyport.Exchange) Decision {
 }
 
 func decisionDetail(x *sallyport.Exchange) DecisionDetail {
-	d := DecisionDetail{Decision: decision(x), NotInspected: full(x.Decision.NotInspected), Program: x.Decision.Program, Undocumented: []PlaceName{}, NewStatus: x.NewStatus,
+	who := x.Principal
+	d := DecisionDetail{Decision: decision(x), Caller: CallerView{who.Kind, who.Issuer, who.Subject, who.Client, who.Actor, who.Binding}, NotInspected: full(x.Decision.NotInspected), Program: x.Decision.Program, Undocumented: []PlaceName{}, NewStatus: x.NewStatus,
 		Classes: []ClassView{}, Request: headers(x.RequestHeader), Response: headers(x.ResponseHeader), RequestBody: []ShapeLine{}, ResponseBody: []ShapeLine{}}
 	for _, p := range x.Undocumented {
 		d.Undocumented = append(d.Undocumented, PlaceName{string(p.In), p.Name})

@@ -50,6 +50,30 @@ type Provider struct {
 	Failing   string    // why the last refresh failed, "" = it did not
 }
 
+// Credentials is a further ability of an Engine: to tell about API keys and about
+// the tokens that it carries to upstreams.
+type Credentials interface {
+	APIKeys() []APIKey
+	UpstreamTokens() []UpstreamToken
+}
+
+// An APIKey is one key of the configuration.
+type APIKey struct {
+	API, ID, Subject string
+	Expires          time.Time // zero: never
+	Used             time.Time // last use since the start; zero: none
+}
+
+// An UpstreamToken is one way in which the gateway gets tokens for upstreams.
+type UpstreamToken struct {
+	Name     string
+	Exchange bool      // callers' tokens are exchanged
+	Until    time.Time // of the token in use
+	Fetched  time.Time
+	Held     int
+	Failing  string
+}
+
 // Build names the program that runs.
 type Build struct {
 	Version  string

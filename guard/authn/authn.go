@@ -256,7 +256,7 @@ func New(a policy.Auth, source KeySource, cache *Cache, proofs *Proofs) (*Verifi
 			return nil, fmt.Errorf("key %s: its hash needs a pepper", k.ID)
 		}
 		v.sums = v.sums || !keyed
-		v.keys[sum] = newAPIKey(k, keyed)
+		v.keys[sum] = newAPIKey(k, keyed, v.cache)
 	}
 	return v, nil
 }

@@ -3,7 +3,9 @@ package authn
 import (
 	"hash/maphash"
 	"math/bits"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -20,6 +22,23 @@ const (
 type Cache struct {
 	seed  maphash.Seed
 	slots []atomic.Pointer[entry]
+	used  sync.Map // of API keys: [32]byte, the digest → *atomic.Int64, the second of its last use
+}
+
+// KeyUsed is when an API key with the digest was last accepted, the zero time
+// when it was not since the cache was made.
+func (c *Cache) KeyUsed(digest [32]byte) time.Time {
+	if u, ok := c.used.Load(digest); ok {
+		if at := u.(*atomic.Int64).Load(); at > 0 {
+			return time.Unix(at, 0)
+		}
+	}
+	return time.Time{}
+}
+
+func (c *Cache) useOf(digest [32]byte) *atomic.Int64 {
+	u, _ := c.used.LoadOrStore(digest, new(atomic.Int64))
+	return u.(*atomic.Int64)
 }
 
 type entry struct {

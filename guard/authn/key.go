@@ -3,6 +3,7 @@ package authn
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"sync/atomic"
 	"time"
 
 	sallyport "sallyport.dev"
@@ -14,16 +15,17 @@ type apiKey struct {
 	sum     [32]byte
 	keyed   bool
 	expires time.Time
+	used    *atomic.Int64 // the second of its last use
 }
 
-func newAPIKey(k policy.Key, keyed bool) *apiKey {
+func newAPIKey(k policy.Key, keyed bool, cache *Cache) *apiKey {
 	subject := k.Subject
 	if subject == "" {
 		subject = k.ID
 	}
 	p := sallyport.Principal{Kind: "key", Subject: subject, Client: k.ID}
 	_, sum, _ := k.Digest()
-	return &apiKey{id: Identity{Principal: p, Name: p.String(), Scopes: k.Scopes, until: k.Expires}, sum: sum, keyed: keyed, expires: k.Expires}
+	return &apiKey{id: Identity{Principal: p, Name: p.String(), Scopes: k.Scopes, until: k.Expires}, sum: sum, keyed: keyed, expires: k.Expires, used: cache.useOf(sum)}
 }
 
 // APIKey proves an API key by its digest. The time it takes says nothing about
@@ -50,6 +52,9 @@ func (v *Verifier) APIKey(key string, now time.Time) (id *Identity, rule string)
 		return nil, RuleKeyUnknown
 	case !found.expires.IsZero() && !now.Before(found.expires):
 		return nil, RuleKeyExpired
+	}
+	if at := now.Unix(); found.used.Load() != at {
+		found.used.Store(at)
 	}
 	return &found.id, ""
 }

@@ -379,6 +379,14 @@ func (s *Scratch) instant(i int, to *int64) string {
 func (s *Scratch) identity() Identity {
 	c := &s.claims
 	p := sallyport.Principal{Kind: "oidc", Issuer: c.issuer, Subject: c.subject, Client: c.client, Actor: c.actor}
+	switch c.has & (hasJKT | hasX5T) {
+	case hasJKT:
+		p.Binding = "dpop"
+	case hasX5T:
+		p.Binding = "certificate"
+	case hasJKT | hasX5T:
+		p.Binding = "dpop+certificate"
+	}
 	return Identity{Principal: p, Name: p.String(), Scopes: c.scopes, said: &said{token: s.token, answer: s.answer}, ACR: c.acr, SignedIn: c.signedIn, SignedInAt: c.has&hasSignedIn != 0,
 		bound: c.has & (hasJKT | hasX5T), jkt: c.jkt, x5t: c.x5t}
 }

@@ -123,6 +123,9 @@ function Body({ d }: { d: Detail }) {
               ['Client', x.client ? <Link key="c" className="mono" to="/decisions" search={{ view: 'history', client: x.client }}>{x.client}</Link> : ''],
               ['Principal', <Link key="pr" className="mono" to="/decisions" search={{ view: 'history', principal: x.principal }}>{x.principal}</Link>],
               ...(x.app ? ([['Application', <span key="ap" className="mono">{x.app}</span>]] as [string, ReactNode][]) : []),
+              ...(d.caller.issuer ? ([['Issuer', <span key="is" className="mono wrap-any">{d.caller.issuer}</span>]] as [string, ReactNode][]) : []),
+              ...(d.caller.actor ? ([['Acts for them', <span key="ac" className="mono wrap-any">{d.caller.actor}</span>]] as [string, ReactNode][]) : []),
+              ...(d.caller.kind === 'oidc' ? ([['Token', d.caller.binding ? `bound to its holder: ${d.caller.binding}` : 'not bound to its holder']] as [string, ReactNode][]) : []),
               ['Protocol', `${x.proto}${x.tls ? ' over TLS' : ' without TLS'}, door ${x.door}`],
               ['Body', bytes(x.request_bytes)],
             ]}
