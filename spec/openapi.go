@@ -367,6 +367,7 @@ func (b *docBuilder) operation(method, key string, pos Position, v *source.Value
 		op.body = b.body(rb, d)
 	}
 	b.responses(op, v, d)
+	b.after = append(b.after, func() { b.languages(op) })
 	op.secure(b.schemes)
 	if s := v.Get("servers"); s != nil {
 		bases = b.bases(s)
@@ -566,6 +567,7 @@ func (b *docBuilder) parameter(v *source.Value, d *document) *param {
 			return nil // described elsewhere; OpenAPI says to ignore them here
 		}
 	}
+	b.language(p, v, d)
 	if b.version == v20 {
 		b.style20(p, v, d)
 		return p

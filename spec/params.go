@@ -10,6 +10,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/spec/jsondoc"
+	"sallyport.dev/spec/query"
 	"sallyport.dev/spec/schema"
 	"sallyport.dev/spec/source"
 )
@@ -55,6 +56,9 @@ type param struct {
 	sh, items, others schema.Shape
 	props             map[string]schema.Shape
 	array, object     bool // the value can only be one
+
+	language *query.Language // that values are written in
+	written  *writing        // what it is made of, until then
 
 	source   *source.Value
 	document *document
@@ -581,6 +585,9 @@ func (c *Check) cookies(o *Operation, line string) {
 
 // check checks the values sent for one parameter.
 func (c *Check) check(p *param, o occurrence) {
+	if p.language != nil {
+		defer c.languages(p, o)
+	}
 	if p.schema == nil && p.media == None {
 		return
 	}

@@ -171,6 +171,7 @@ type Check struct {
 	xmlSeen   []uint8 // beside xml.Elements: 1 = in a list already, 2 = one of its name came before
 	valid     xsd.Validation
 	judged    bool // valid speaks of xml
+	literals  []string
 	crowded   bool
 	lenient   bool // CheckAnswer is at it
 }
@@ -191,6 +192,8 @@ func (c *Check) Reset() {
 	c.Strays = c.Strays[:0]
 	c.again.Reset()
 	c.xml.Reset()
+	clear(c.literals)
+	c.literals = c.literals[:0]
 	if c.judged {
 		c.valid.Reset()
 		c.judged = false
