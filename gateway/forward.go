@@ -15,6 +15,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
+	"sallyport.dev/spec/proto/frame"
 )
 
 // An ask is what was asked of an instance and what it answered.
@@ -136,6 +137,10 @@ func (p *passage) try() (again bool) {
 	var k guard.Kind
 	var reason *sallyport.Reason
 	var safe bool
+	if r := p.conv.refused(); r != nil {
+		p.refuse(r.Kind, r.Header, nil)
+		return false
+	}
 	o, k, reason, safe = p.judge(err, p.reads() != reads)
 	p.late = k == guard.KindUpstreamTimeout
 	if k.Status == 0 { // the client went away
@@ -292,6 +297,9 @@ func (t *trailed) Read(b []byte) (int, error) {
 
 // stream is what is held of the request's body and what is still to come.
 func (p *passage) stream(begin []byte) io.Reader {
+	if p.messagesIn != nil {
+		return p.messagesIn
+	}
 	if len(begin) == 0 {
 		return p.in
 	}
@@ -328,6 +336,9 @@ func (p *passage) interim(status int, h http.Header) {
 func (p *passage) sendStandard(l *link, host string) error {
 	a := &p.up
 	ctx, cancel := context.WithCancel(p.r.Context())
+	if d, ok := p.left(); ok {
+		ctx, cancel = context.WithTimeout(p.r.Context(), d)
+	}
 	u := *p.r.URL
 	u.Scheme, u.Host = l.scheme(), l.host
 	q := &http.Request{Method: p.r.Method, URL: &u, Host: host, Header: p.standardHeader(), Proto: "HTTP/2.0", ProtoMajor: 2}
@@ -459,6 +470,9 @@ func (p *passage) standardHeader() http.Header {
 	}
 	if p.grpc {
 		h["Te"] = []string{"trailers"}
+		if d, ok := p.left(); ok {
+			h["Grpc-Timeout"] = []string{string(frame.AppendTimeout(nil, d))}
+		}
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = []string{""} // or the transport would send its own
@@ -494,7 +508,9 @@ func (p *passage) reply() outcome {
 		p.leavePlace()
 		return p.tunnel()
 	}
+	p.conv.lock()
 	step := p.ses.Response(a.status, a.header, g.o.Now())
+	p.conv.unlock()
 	switch step.Verb {
 	case guard.Proceed:
 	case guard.Rewrite:
@@ -511,6 +527,11 @@ func (p *passage) reply() outcome {
 		}
 	}
 	bodyless := p.r.Method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
+	if step.Body == guard.BodyMessages && !bodyless && a.length != 0 {
+		p.relay(a, step.BodyLimit)
+		editHead(a.header, step.Head)
+		return p.answerStream(step, false, false, o)
+	}
 	ended, inHand := bodyless, false
 	if !bodyless {
 		if a.std == nil {
@@ -537,7 +558,10 @@ func (p *passage) reply() outcome {
 		if int64(len(b)) > step.BodyLimit {
 			b = b[:step.BodyLimit+1]
 		}
-		switch step := p.ses.ResponseBody(b, g.o.Now()); step.Verb {
+		p.conv.lock()
+		step := p.ses.ResponseBody(b, g.o.Now())
+		p.conv.unlock()
+		switch step.Verb {
 		case guard.Proceed:
 			if step.Replace != nil {
 				p.keepAnswer() // as it came
@@ -555,6 +579,9 @@ func (p *passage) reply() outcome {
 	}
 	p.keepAnswer()
 	if len(step.Head) > 0 {
+		if p.calls && len(a.header["Grpc-Status"]) > 0 {
+			p.sealCall(a.header)
+		}
 		editHead(a.header, step.Head)
 	}
 	if ended && !bodyless && len(p.adds) > 0 {
@@ -723,8 +750,12 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	a.whole = nil
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
+	body := io.Reader(a)
+	if p.messagesOut != nil {
+		body, keep = p.messagesOut, 0 // what is kept of messages is kept by the guard
+	}
 	for {
-		n, err := a.Read(*buf)
+		n, err := body.Read(*buf)
 		if n > 0 {
 			p.keep((*buf)[:n], keep)
 			p.storing((*buf)[:n])
@@ -750,6 +781,10 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 		if err != nil {
 			if p.r.Context().Err() != nil {
 				p.cutAnswer(nil)
+				return o
+			}
+			if k, ok := p.callEnds(err); ok {
+				p.endCall(k)
 				return o
 			}
 			p.cutAnswer(forwardReason(truncated(err), "the answer broke off"))
@@ -816,7 +851,13 @@ func (p *passage) trailers() {
 	trailer := p.up.trailer()
 	p.takeReport(trailer)
 	if len(trailer) > 0 && p.ses != nil {
-		editHead(trailer, p.ses.Trailer(trailer))
+		p.conv.lock()
+		edits := p.ses.Trailer(trailer)
+		p.conv.unlock()
+		if len(edits) > 0 && p.calls {
+			p.sealCall(trailer)
+		}
+		editHead(trailer, edits)
 	}
 	for name, values := range trailer {
 		if !hopByHop[name] && !tells[name] && !(p.changed && speaksOfBody[name]) && name != "Content-Length" {

@@ -30,14 +30,14 @@ type passage struct {
 	ses  *guard.Session
 	pool *pool
 
-	target   string // path and query as sent upstream
-	client   netip.Addr
-	upgrade  string // protocol asked for, "" for none
-	options  bool   // Connection names headers that end here
-	grpc     bool   // HTTP/2 end to end
-	plain    bool   // the answer is asked for whole, and without an encoding
-	talks    bool   // messages behind the upgrade are read
-	changed  bool   // another body goes out than came
+	target  string // path and query as sent upstream
+	client  netip.Addr
+	upgrade string // protocol asked for, "" for none
+	options bool   // Connection names headers that end here
+	call
+	plain    bool // the answer is asked for whole, and without an encoding
+	talks    bool // messages behind the upgrade are read
+	changed  bool // another body goes out than came
 	fields   [4]http1.Field
 	more     []http1.Field // fields with credentials and names, when onward says so
 	onward   *Onward
@@ -134,7 +134,10 @@ func (p *passage) end() {
 func (p *passage) fault(v any) {
 	p.g.o.Log.Error("request failed in the gateway", "request", p.id, "panic", v, "stack", string(debug.Stack()))
 	if p.ses != nil {
+		p.conv.lock()
+		p.conv.close()
 		p.ses.Abandon(p.g.o.Now())
+		p.conv.unlock()
 	}
 	p.ses = nil
 	if p.ended {
@@ -148,7 +151,7 @@ func (p *passage) fault(v any) {
 	if p.wrote {
 		x.Status, p.abort = 0, true
 	} else {
-		x.ResponseBytes = writeProblem(p.w, p.r.Method, k, p.id, nil)
+		x.ResponseBytes = p.writeRefusal(k, nil)
 	}
 	p.g.record(x)
 }
@@ -156,7 +159,7 @@ func (p *passage) fault(v any) {
 func (p *passage) run() {
 	g, r := p.g, p.r
 	now := g.o.Now()
-	p.id = newID(now)
+	p.id, p.began = newID(now), now
 	peer := peerOf(r.RemoteAddr)
 	p.client = peer
 	if len(g.o.TrustedProxies) > 0 && g.trusted(peer) {
@@ -247,7 +250,7 @@ func (p *passage) survey() (strict bool) {
 	if !strings.HasPrefix(p.target, "/") && p.target != "*" {
 		p.target = r.URL.RequestURI() // absolute form (RFC 9112 section 3.2.2)
 	}
-	p.grpc = r.ProtoMajor == 2 && strings.HasPrefix(first(r.Header["Content-Type"]), "application/grpc")
+	p.called()
 	if c := r.Header["Connection"]; len(c) > 0 {
 		connectionOptions(c, func(name string) bool {
 			switch name {
@@ -331,7 +334,7 @@ var single = []string{"Authorization", "Content-Length", "Content-Type", "Conten
 // turnAway refuses a request before a guard was asked.
 func (p *passage) turnAway(now time.Time, k guard.Kind, rule string, extra [][2]string) {
 	p.timeWrite()
-	n := writeProblem(p.w, p.r.Method, k, p.id, extra)
+	n := p.writeRefusal(k, extra)
 	p.wrote = true
 	path, query, _ := strings.Cut(p.target, "?")
 	x := turnedAway(p.id, now, k, rule)
@@ -383,7 +386,7 @@ func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reas
 	p.wrote = true
 	p.out.Status = k.Status
 	p.out.Reason = reason
-	p.out.ResponseBytes = writeProblem(p.w, p.r.Method, k, p.id, extra)
+	p.out.ResponseBytes = p.writeRefusal(k, extra)
 	p.finish()
 }
 
@@ -397,8 +400,11 @@ func (p *passage) finish() {
 		p.out.RequestBytes = p.in.n.Load()
 	}
 	now := p.g.o.Now()
+	p.conv.lock()
+	p.conv.close()
 	p.settle(now)
 	x := p.ses.End(p.out, now)
+	p.conv.unlock()
 	p.ses = nil
 	if p.crowded {
 		x.Decision.NotInspected = append(x.Decision.NotInspected, "answer: no room for a sample of its body")
@@ -407,7 +413,7 @@ func (p *passage) finish() {
 		x.Decision.NotInspected = append(x.Decision.NotInspected, "trailer: the fields behind the request's body pass as they are")
 	}
 	var whole []byte
-	if rec := p.g.o.Recorder; rec != nil && rec.Want(x) {
+	if rec := p.g.o.Recorder; rec != nil && !p.calls && rec.Want(x) {
 		whole = p.up.whole
 		x.RequestBody = sampleOf(p.body.b, p.g.o.Bounds.Sample)
 		if len(p.up.whole) > 0 {
@@ -561,7 +567,13 @@ func (p *passage) inboundOf() *inbound {
 // to the guard. A zero kind means: go on, unless the guard has refused.
 func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 	r := p.r
-	p.in = p.inboundOf()
+	p.in, p.deadline = p.inboundOf(), step.Deadline
+	if step.Body == guard.BodyMessages {
+		if p.heed(step.BodyLimit); p.conv.refused() != nil {
+			p.refuse(p.conv.refusal.Kind, p.conv.refusal.Header, nil)
+		}
+		return guard.Kind{}, nil
+	}
 	if step.Body == guard.BodyNone || step.Body == guard.BodyStream {
 		// A short body that is all there is sent in one write, and can be sent again.
 		if p.in != nil && r.ContentLength > 0 && r.ContentLength <= 16<<10 && !p.grpc {

@@ -22,6 +22,9 @@ func (s *Session) expectBody() Step {
 			s.miss("messages after the upgrade: they are passed through")
 		}
 	}
+	if m := s.op.spec.GRPC(); m != nil && looks {
+		return s.expectMessages(m)
+	}
 	if s.r.ContentLength == 0 {
 		if s.on(validate) && s.op.spec != nil {
 			s.op.spec.CheckBody(&s.check, s.contentType, nil)
@@ -129,6 +132,9 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 	default:
 		return s.proceed(BodyNone, 0)
 	}
+	if s.op.spec.GRPC() != nil {
+		return s.calledWhole(b, now)
+	}
 	if int64(len(b)) > s.api.bounds.Body {
 		return s.oversize()
 	}
@@ -173,6 +179,9 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 func (s *Session) checkAnswer(status int, h http.Header) Step {
 	if s.refusal != nil || s.api == nil || s.op.spec == nil && s.op.answer == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
+	}
+	if s.op.spec.GRPC() != nil {
+		return s.expectAnswers(h)
 	}
 	if s.op.answer != nil {
 		return s.expectAnswer(status, h)

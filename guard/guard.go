@@ -89,7 +89,7 @@ const (
 // BodyPlan says what the session wants of a body.
 type BodyPlan uint8
 
-// The plans. The same four hold for a request's body (in the step of Begin) and
+// The plans. The same hold for a request's body (in the step of Begin) and
 // for an answer's (in the step of Response).
 const (
 	// BodyNone: there is none, or none is wanted; forward what comes.
@@ -104,6 +104,12 @@ const (
 	BodySample
 	// BodyStream: forward it as it comes; the session does not look at it.
 	BodyStream
+	// BodyMessages: the body is a stream of gRPC messages. Hand each to Message
+	// before it is passed on, and the stream's end to MessagesEnd. Of a message
+	// longer than Step.BodyLimit hand over none, but frame.ErrTooLarge to
+	// MessagesEnd. Both directions may run at the same time: the door sees to
+	// it that one of them is in the session at once.
+	BodyMessages
 )
 
 // A Step is what a door does next.
@@ -116,6 +122,7 @@ type Step struct {
 	Head      []HeadEdit    // of Response, and of ResponseBody with Replace: changes to the answer's head, unless it is replaced
 	Replace   []byte        // of ResponseBody: the body to send in place of the one handed over; nil = that one
 	Wait      time.Duration // of Rewrite: how long to hold the answer back
+	Deadline  time.Duration // of the last step of a gRPC request's head: how long the call may take; zero = no bound
 }
 
 // A HeadEdit drops one header of an answer or, with a Value, sets it.

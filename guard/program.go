@@ -67,7 +67,9 @@ type api struct {
 	keyIn  policy.KeyIn
 	bounds policy.Bounds
 
-	files policy.Files
+	files  policy.Files
+	grpc   policy.GRPC
+	opaque map[string]bool // fields of type bytes that are no text
 
 	failures     limit.Limit // of credentials, per client
 	failuresName string
@@ -256,10 +258,12 @@ func compileAPI(a *API, c Config, inspected bool) (*api, Mistakes) {
 		api: a.API, spec: a.Spec, keyIn: a.Policy.Auth.KeyIn.WithDefaults(), bounds: a.Policy.Bounds.WithDefaults(),
 		files: a.Policy.Files, headers: a.Policy.LimitHeaders,
 		shadow: a.Policy.Shadow, undocumented: a.Policy.Undocumented, answers: a.Policy.Answers.Mode, ws: a.Policy.WebSocket.WithDefaults(), wsStated: a.Policy.WebSocket.Stated(),
+		grpc:         a.Policy.GRPC.WithDefaults(),
 		failures:     limit.Limit{Count: 20, Window: time.Minute},
 		failuresName: a.Name + " auth.failures",
 		operations:   map[*spec.Operation]*operation{},
 	}
+	m = append(m, out.opaqueFields(a)...)
 	out.api.Path = strings.TrimRight(a.Path, "/")
 	if out.api.Path != "" && !strings.HasPrefix(out.api.Path, "/") {
 		m = append(m, fmt.Errorf("api %s: path %q does not begin with a slash", a.Name, a.Path))

@@ -44,7 +44,8 @@ type Session struct {
 	owed []owed // limits that are settled, or told of, once it is answered
 
 	inspected inspect.Scratch
-	text      []byte // scratch for unescaped JSON strings
+	calls     *messages // of gRPC; nil until there was a call
+	text      []byte    // scratch for unescaped JSON strings
 
 	plan         BodyPlan // of the body expected next
 	contentType  string
@@ -114,6 +115,9 @@ func (s *Session) release() {
 	s.p, s.r, s.api, s.op, s.id, s.refusal, s.entry = nil, Request{}, nil, nil, nil, nil, nil
 	clear(s.inner)
 	s.inner = s.inner[:0]
+	if s.calls != nil {
+		s.calls.release()
+	}
 	clear(s.owed)
 	s.owed = s.owed[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false

@@ -51,6 +51,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	m.limits("limits", a.Limits, &a, false)
 	oneOf(&m, "limit_headers", a.LimitHeaders, HeadersRefused, HeadersAlways, HeadersOff)
 	m.bounds(a.Bounds)
+	m.grpc(a.GRPC)
 	oneOf(&m, "shadow", a.Shadow, Record, Refuse)
 	oneOf(&m, "undocumented", a.Undocumented, Record, Refuse)
 	m.answers(a.Answers)

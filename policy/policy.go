@@ -52,6 +52,7 @@ type API struct {
 	Exceptions  []Exception       `yaml:"exceptions" doc:"Findings that are recorded but not acted on."`
 	GraphQL     GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
 	JSONRPC     JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
+	GRPC        GRPC              `yaml:"grpc" doc:"How gRPC and gRPC-Web calls are treated, where spec holds Protocol Buffers descriptions or reflection is asked."`
 	Files       Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
 	// Load is how its upstream is kept from doing more than it can.
 	Load      Load      `yaml:"load" doc:"How the upstream is kept from doing more than it can."`

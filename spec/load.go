@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sallyport.dev/spec/graphql"
+	"sallyport.dev/spec/proto"
 	"sallyport.dev/spec/source"
 	"sallyport.dev/spec/xsd"
 )
@@ -58,6 +59,7 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		}
 		b.set.graph = schema
 	}
+	b.grpc()
 	if len(l.mistakes) == 0 {
 		b.finish()
 	}
@@ -104,6 +106,7 @@ type loader struct {
 	homes     []*home
 	graphs    []graphql.Source       // GraphQL schemas, all of which make one
 	xsds      map[string]*xsd.Schema // XML schemas, by URI; nil = has mistakes
+	protos    []proto.Source         // Protocol Buffers descriptions, all of which make one schema
 	mistakes  []Mistake
 	notes     []Mistake
 	seen      map[string]bool
@@ -156,6 +159,10 @@ func (l *loader) source(s Source) []*document {
 			l.graph(whole.File, s.Data)
 			return nil
 		}
+		if setName(whole.File) {
+			l.protoSet(whole.File, s.Data)
+			return nil
+		}
 		return l.list(l.parse("memory:///"+url.PathEscape(whole.File), whole.File, s.Data, &home{}))
 	}
 	if u, err := url.Parse(s.Path); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
@@ -195,6 +202,10 @@ func (l *loader) source(s Source) []*document {
 	h := &home{folder: root, path: folder, shown: shown}
 	l.homes = append(l.homes, h)
 	if !info.IsDir() {
+		if protoName(abs) {
+			l.protoFile(abs, s.Path, h)
+			return nil
+		}
 		if graphName(abs) || l.introspection(abs, h) {
 			l.readGraph(&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}, s.Path, h)
 			return nil
@@ -288,7 +299,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 			return nil
 		}
 		switch path.Ext(name) {
-		case ".yaml", ".yml", ".json", ".graphql", ".graphqls":
+		case ".yaml", ".yml", ".json", ".graphql", ".graphqls", ".proto":
 		default:
 			return nil
 		}
@@ -296,6 +307,10 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 			return fmt.Errorf("folder holds more than %d documents", maxFolderFiles)
 		}
 		shown := filepath.Join(h.shown, filepath.FromSlash(name))
+		if protoName(name) {
+			l.protoFile(filepath.Join(h.path, filepath.FromSlash(name)), shown, h)
+			return l.ctx.Err()
+		}
 		if graphName(name) {
 			l.readGraph(&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(h.path, name))}, shown, h)
 			return l.ctx.Err()
@@ -308,7 +323,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 	if err != nil {
 		l.mistake(whole, "folder cannot be read: "+reason(err), "name the files one by one")
 	}
-	if len(out) == 0 && len(l.graphs) == 0 && err == nil {
+	if len(out) == 0 && len(l.graphs) == 0 && len(l.protos) == 0 && err == nil {
 		l.mistake(whole, "folder holds no OpenAPI description", "a .yaml, .yml or .json file that begins with openapi: or swagger:")
 	}
 	return out

@@ -32,6 +32,10 @@ const maxPlaces = 400
 // Outline gives what the operation declares.
 func (o *Operation) Outline() Outline {
 	var out Outline
+	if o.grpc != nil {
+		o.messagePlaces(&out)
+		return out
+	}
 	add := func(p *param, in sallyport.In, response bool) {
 		d := DeclaredPlace{Place: sallyport.Place{In: in, Name: p.name}, Response: response, Required: p.required}
 		if p.schema != nil {

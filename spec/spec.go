@@ -1,5 +1,5 @@
 // Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2, AsyncAPI, GraphQL
-// schemas) into operations, a router and validators. In come files, folders, URLs or bytes;
+// schemas, Protocol Buffers services) into operations, a router and validators. In come files, folders, URLs or bytes;
 // out goes an immutable Set, or every mistake in one go, each with file, line,
 // column and a hint. At run time it matches a method and path to an operation
 // and checks parameters, bodies and answers into a reusable Check, without
@@ -15,6 +15,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/spec/graphql"
 	"sallyport.dev/spec/jsondoc"
+	"sallyport.dev/spec/proto"
 	"sallyport.dev/spec/schema"
 	"sallyport.dev/spec/xmldoc"
 	"sallyport.dev/spec/xsd"
@@ -33,6 +34,7 @@ type Options struct {
 	MaxBytes    int64          // of one document; default 16 MiB
 	MaxProblems int            // kept per check; default 8
 	Limits      jsondoc.Limits // of JSON bodies
+	Imports     []string       // folders that imports of .proto files begin at
 }
 
 // A Set is the operations of one API. It is immutable and safe for concurrent use.
@@ -44,6 +46,7 @@ type Set struct {
 	o          *Options
 	notes      []Mistake
 	graph      *graphql.Schema
+	protos     *proto.Schema
 }
 
 // GraphQL is the GraphQL schema among the sources, nil if there is none. Its
@@ -103,7 +106,8 @@ type Operation struct {
 	table       *operationNames
 	credentials []string // query names that carry API keys
 	body        *body
-	channel     *Channel          // that it opens
+	channel     *Channel // that it opens
+	grpc        *proto.Method
 	responses   map[int]*response // by status, by class (2 is 2XX), anyStatus
 }
 

@@ -137,7 +137,7 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 		for _, s := range a.Spec {
 			sources = append(sources, spec.Source{Path: s})
 		}
-		set, err := spec.Load(ctx, sources, spec.Options{})
+		set, err := spec.Load(ctx, sources, spec.Options{Imports: a.GRPC.Imports})
 		if err != nil {
 			errs = append(errs, fmt.Sprintf("API %s: %v", a.Name, err))
 		} else {

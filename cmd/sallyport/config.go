@@ -181,7 +181,7 @@ type redact struct {
 
 type apiConfig struct {
 	Name       string             `yaml:"name" need:"1" doc:"Identity of the API everywhere: letters, digits, - and _."`
-	Spec       stringList         `yaml:"spec" doc:"OpenAPI documents: files, folders or URLs."`
+	Spec       stringList         `yaml:"spec" doc:"OpenAPI documents, GraphQL schemas, .proto files or binary descriptor sets (.binpb): files, folders or URLs."`
 	Match      match              `yaml:"match" doc:"Which requests are this API's."`
 	Upstreams  []upstream         `yaml:"upstreams" need:"1" doc:"Instances that serve it."`
 	Health     health             `yaml:"health" doc:"How instances are watched."`
@@ -284,6 +284,10 @@ func (c *config) defaults() {
 				a.Spec[j] = c.path(s)
 			}
 		}
+		for j, s := range a.GRPC.Imports {
+			a.GRPC.Imports[j] = c.path(s)
+		}
+		a.GRPC.Reflection.CA = c.path(a.GRPC.Reflection.CA)
 		for j := range a.Upstreams {
 			a.Upstreams[j].CA = c.path(a.Upstreams[j].CA)
 		}

@@ -601,6 +601,7 @@ func (c *config) sources() []string {
 	files := []string{c.file}
 	for _, a := range c.APIs {
 		files = append(files, a.Spec...)
+		files = append(files, a.GRPC.Imports...)
 	}
 	if c.Egress != nil {
 		for _, d := range c.Egress.Destinations {

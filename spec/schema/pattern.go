@@ -406,6 +406,21 @@ func closed(re *syntax.Regexp) (harmless bool, longest int) {
 	return ok && (words || stamps), longest
 }
 
+// Closed reports whether every text that a pattern (in Go's syntax) admits is
+// harmless by its characters and short: most is the length that another rule
+// allows at most, -1 for none.
+func Closed(pattern string, most int) bool {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	harmless, longest := closed(tree)
+	if most >= 0 && (longest < 0 || most < longest) {
+		longest = most
+	}
+	return harmless && longest >= 0 && longest <= provenLength
+}
+
 // wordByte is a character of identifiers, stampByte one of dates, times and
 // decimals. A value of either kind only is taken for harmless, when short.
 func wordByte(r rune) bool {
