@@ -58,3 +58,14 @@ func (f *Forecast) Expect(k Key) (cost int, known bool) {
 	s.mu.Unlock()
 	return int(math.Ceil(float64(mean))), known
 }
+
+// Len is how many keys it knows.
+func (f *Forecast) Len() int {
+	n := 0
+	for i := range f.shard {
+		f.shard[i].mu.Lock()
+		n += len(f.shard[i].mean)
+		f.shard[i].mu.Unlock()
+	}
+	return n
+}
