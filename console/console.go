@@ -48,10 +48,13 @@ type (
 	Provider   = api.Provider
 	Build      = api.Build
 	Retention  = api.Retention
+	Limit      = api.Limit
+	LimitUser  = api.LimitUser
+	Paces      = api.Paces
 )
 
-// Options set a Console. Store, Key, Journal, Inventory, Recorder and Engine
-// are required; zero values of the rest mean the defaults.
+// Options set a Console. Store, Key, Journal, Inventory, Recorder, Engine
+// and Paces are required; zero values of the rest mean the defaults.
 type Options struct {
 	Store     *store.Store
 	Key       []byte // master key; keys for the audit log are derived from it, it is not kept
@@ -61,6 +64,7 @@ type Options struct {
 	Inventory Inventory
 	Recorder  Recorder
 	Engine    Engine
+	Paces     Paces
 	Build     Build
 
 	Idle     time.Duration // a session ends after this long without a request; default 30 min
@@ -89,8 +93,8 @@ var migrations embed.FS
 
 // New migrates the console's tables and makes a Console.
 func New(ctx context.Context, o Options) (*Console, error) {
-	if o.Store == nil || o.Journal == nil || o.Inventory == nil || o.Recorder == nil || o.Engine == nil {
-		return nil, errors.New("console: Store, Journal, Inventory, Recorder and Engine are required")
+	if o.Store == nil || o.Journal == nil || o.Inventory == nil || o.Recorder == nil || o.Engine == nil || o.Paces == nil {
+		return nil, errors.New("console: Store, Journal, Inventory, Recorder, Engine and Paces are required")
 	}
 	o.Idle = cmp.Or(o.Idle, 30*time.Minute)
 	o.Lifetime = cmp.Or(o.Lifetime, 12*time.Hour)
@@ -116,7 +120,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	so := account.SessionOptions{Idle: o.Idle, Lifetime: o.Lifetime, Insecure: o.Insecure}
 	sessions := c.book.Sessions(so)
 	c.api, err = api.New(api.Options{
-		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Sideloads: o.Sideloads, Build: o.Build,
+		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Paces: o.Paces, Sideloads: o.Sideloads, Build: o.Build,
 		Book: c.book, Sessions: sessions, Audit: c.audit, Cookie: so.CookieName(), Logger: o.Logger, Now: o.Now,
 		Retention: append([]api.Retention{
 			{What: "Audit log", Kept: fmt.Sprintf("%d days", int(o.AuditAge.Hours()/24))},

@@ -20,6 +20,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/console"
+	"sallyport.dev/console/api"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
@@ -113,7 +114,7 @@ func open(t *testing.T, dialect store.Dialect) *bench {
 	drawer, err := original.Open(ctx, st, b.key, original.Options{})
 	must(t, err)
 	b.console, err = console.New(ctx, console.Options{
-		Store: st, Key: b.key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: b.record, Engine: b.estate,
+		Store: st, Key: b.key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: b.record, Engine: b.estate, Paces: b.estate,
 		Build: console.Build{Version: "test"}, Now: b.clock, Logger: slog.New(slog.NewTextHandler(&locked{b: b.log}, nil)),
 	})
 	must(t, err)
@@ -955,6 +956,41 @@ func TestHeaders(t *testing.T) {
 	}
 	if got := c.do("GET", "/api/openapi.json", nil).body; !bytes.Equal(got, b.console.Document()) {
 		t.Error("/api/openapi.json is not the document")
+	}
+}
+
+func TestLimitsAndSuggestions(t *testing.T) {
+	b := open(t, store.SQLite)
+	c := b.admin()
+	var limits struct {
+		Limits []api.LimitView
+		Total  int
+	}
+	must(t, json.Unmarshal(c.do("GET", "/api/v1/limits?api=payments&limit=1", nil).body, &limits))
+	if limits.Total != 2 || len(limits.Limits) != 1 {
+		t.Fatalf("%+v", limits)
+	}
+	if l := limits.Limits[0]; l.Refused != 41 || l.Counted != "together" || len(l.Nearest) != 2 || l.Nearest[0].Used != 1 || l.Window != 60 {
+		t.Errorf("%+v", l)
+	}
+	var learned struct {
+		Suggestions []api.SuggestionView
+		Headroom    int
+	}
+	must(t, json.Unmarshal(c.do("GET", "/api/v1/limits/suggestions", nil).body, &learned))
+	if len(learned.Suggestions) != 2 || learned.Headroom != 2 {
+		t.Fatalf("%+v", learned)
+	}
+	if s := learned.Suggestions[0]; s.Suggested != 88 || s.P999 != 44 || len(s.Buckets) != 8 || fmt.Sprint(s.Current) != "[100/min per principal]" {
+		t.Errorf("%+v", s)
+	}
+	for path, want := range map[string]int{"/api/v1/limits?limit=0": 422, "/api/v1/limits?limit=5000": 422, "/api/v1/limits/suggestions?other=1": 422} {
+		if r := c.do("GET", path, nil); r.status != want && r.status != 400 {
+			t.Errorf("%s: %d", path, r.status)
+		}
+	}
+	if r := b.browser().do("GET", "/api/v1/limits", nil); r.status != 401 {
+		t.Errorf("without a session: %d", r.status)
 	}
 }
 

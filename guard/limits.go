@@ -33,6 +33,8 @@ type LimitInForce struct {
 	Key       string // what it is counted under, in limit.Key
 	API       string
 	Operation string // "" = the whole API
+	Name      string // as answers name it
+	Mode      sallyport.Mode
 	Text      policy.Limit
 	Limit     limit.Limit
 }
@@ -86,7 +88,7 @@ func (p *Program) Limits() []LimitInForce {
 					continue
 				}
 				seen[c.name] = true
-				l := LimitInForce{Key: c.name, API: a.api.Name, Text: c.text, Limit: c.limit}
+				l := LimitInForce{Key: c.name, API: a.api.Name, Name: c.public, Mode: o.modes[limiting], Text: c.text, Limit: c.limit}
 				if c.own || c.per == policy.PerOperation {
 					l.Operation = o.op.Key()
 				}

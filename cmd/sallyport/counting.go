@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -14,15 +15,19 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
 	yaml "go.yaml.in/yaml/v4"
 
+	"sallyport.dev/console"
 	"sallyport.dev/gateway/counters"
+	"sallyport.dev/guard"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/guard/limit"
+	"sallyport.dev/policy"
 	"sallyport.dev/store"
 )
 
@@ -288,4 +293,75 @@ func (e *engine) limitMetrics(gauge, counter func(name, help string, f func() fl
 	counter("counters_failures_total", "Batches that the shared counters gave no usable answer to.", func() float64 { return float64(e.shared.Stats().Failures) })
 	counter("counters_outages_total", "Times that sharing ended.", func() float64 { return float64(e.shared.Stats().Outages) })
 	counter("counters_unshared_total", "Questions about keys beyond the number that can be shared; they were counted here.", func() float64 { return float64(e.shared.Stats().Full) })
+}
+
+// nearestShown is how many of those nearest to a limit are shown.
+const nearestShown = 5
+
+// Limits lists the limits in force at each door, with who is nearest to them.
+func (e *engine) Limits() []console.Limit {
+	e.mu.Lock()
+	type door struct {
+		name    string
+		program *guard.Program
+	}
+	var doors []door
+	if e.current != nil {
+		doors = append(doors, door{"gateway", e.current.program})
+		if e.current.out != nil {
+			doors = append(doors, door{"egress", e.current.out.program})
+		}
+	}
+	if e.desk != nil {
+		doors = append(doors, door{"console", e.desk.program})
+	}
+	e.mu.Unlock()
+	now := time.Now()
+	together := e.shared != nil && !e.shared.Alone()
+	var out []console.Limit
+	at := map[string]int{}
+	limits := map[string]limit.Limit{}
+	for _, d := range doors {
+		for _, l := range d.program.Limits() {
+			if _, twice := at[l.Key]; twice {
+				continue
+			}
+			m := l.Text.Measure()
+			at[l.Key], limits[l.Key] = len(out), l.Limit
+			out = append(out, console.Limit{Door: d.name, API: l.API, Operation: l.Operation, Name: l.Name, What: l.Text.What(), Measure: string(m), Per: string(l.Text.Per),
+				Mode: string(l.Mode), Count: l.Text.Count(), Window: l.Text.Window(), Capacity: l.Text.Capacity(), Together: together && m != policy.Concurrent,
+				Refused: e.lasting.tallies.Hour(l.Key, now)})
+		}
+	}
+	e.memory.Near(now, func(name string) (limit.Limit, bool) { l, ok := limits[name]; return l, ok }, func(k limit.Key, l limit.Limit, s limit.State) {
+		u := console.LimitUser{Subject: k.Subject, Remaining: int64(s.Remaining), Held: int64(s.Held), Reset: s.Reset}
+		if k.Addr.IsValid() {
+			u.Subject = k.Addr.String()
+		}
+		u.Used = float64(l.Capacity()-s.Remaining) / float64(l.Capacity())
+		list := &out[at[k.Limit]].Nearest
+		i, _ := slices.BinarySearchFunc(*list, u, func(a, b console.LimitUser) int {
+			return cmp.Or(cmp.Compare(b.Used, a.Used), cmp.Compare(b.Reset, a.Reset), cmp.Compare(a.Subject, b.Subject))
+		})
+		if i < nearestShown {
+			*list = slices.Insert(*list, i, u)
+			*list = (*list)[:min(len(*list), nearestShown)]
+		}
+	})
+	return out
+}
+
+// keepTallies forgets how often limits that are no more turned somebody away;
+// e.mu is held.
+func (e *engine) keepTallies() {
+	known := map[string]bool{}
+	for _, c := range []*compiled{e.current, e.current.out, e.desk} {
+		if c == nil {
+			continue
+		}
+		for _, l := range c.program.Limits() {
+			known[l.Key] = true
+		}
+	}
+	e.lasting.tallies.Keep(func(name string) bool { return known[name] })
 }

@@ -92,11 +92,35 @@ func TestQuotasSurviveARestart(t *testing.T) {
 	if got := s.statuses(t, 3); got[200] != 3 {
 		t.Fatalf("before: %v", got)
 	}
+	setup := p.wait(`/setup#([A-Za-z0-9_-]{43})`)[1]
+	p.signIn(setup, password)
 	p.stop()
 	p = s.start(t)
 	if got := s.statuses(t, 4); got[200] != 2 || got[429] != 2 {
 		t.Errorf("after a restart: %v, want two more of five", got)
 	}
+	// The console says so too.
+	var limits struct {
+		Limits []struct {
+			Door, API, Name, What, Per, Mode, Counted string
+			Refused                                   int
+			Nearest                                   []struct {
+				Subject string
+				Used    float64
+			}
+		}
+	}
+	d := p.signIn("", password)
+	d.do("GET", "/limits?api=pets", nil, 200, &limits)
+	if len(limits.Limits) != 1 {
+		t.Fatalf("%+v", limits)
+	}
+	if l := limits.Limits[0]; l.Name != "daily" || l.Door != "gateway" || l.Mode != "enforce" || l.Refused != 2 || l.Counted != "alone" || len(l.Nearest) != 1 || l.Nearest[0].Used != 1 ||
+		!strings.HasSuffix(l.Nearest[0].Subject, "#alice") {
+		t.Errorf("%+v", l)
+	}
+	// What passed is learned from, once its minute is over.
+	d.do("GET", "/limits/suggestions", nil, 200, nil)
 	p.stop()
 }
 

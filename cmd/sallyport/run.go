@@ -33,6 +33,7 @@ import (
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
+	"sallyport.dev/observe/pace"
 	"sallyport.dev/store"
 )
 
@@ -56,6 +57,7 @@ type engine struct {
 	memory   *limit.Memory
 	shared   *counters.Shared // nil: limits are counted by this node alone
 	quotas   *quotaBook
+	paces    *pace.Book
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
 	egress   *gateway.Gateway // the door of calls that go out; nil: none
@@ -183,6 +185,7 @@ func (e *engine) run(ctx context.Context) error {
 		start(&back, behind, "originals", e.originals.Run)
 		start(&back, behind, "inventory", e.inventory.Run)
 		start(&back, behind, "discovery", e.discovery.Run)
+		start(&back, behind, "paces", e.paces.Run)
 		start(&back, behind, "console", e.console.Run)
 	}
 	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
@@ -292,8 +295,11 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	if e.discovery, err = discovery.Open(ctx, e.store, discovery.Options{Logger: e.log}); err != nil {
 		return fmt.Errorf("open discovery: %w", err)
 	}
+	if e.paces, err = pace.Open(ctx, e.store, pace.Options{Logger: e.log}); err != nil {
+		return fmt.Errorf("open what is learned of callers: %w", err)
+	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Sideloads: e,
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e,
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
@@ -351,6 +357,7 @@ func (e *engine) take(c *compiled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.current, e.since, e.failed = c, time.Now(), ""
+	e.keepTallies()
 }
 
 // declare tells the inventory what the specifications say.

@@ -37,6 +37,7 @@ type Options struct {
 	Stream    Stream
 	Engine    Engine
 	Sideloads Sideloads // nil: none
+	Paces     Paces
 	Build     Build
 	Book      *account.Book
 	Sessions  *account.Sessions
@@ -60,9 +61,11 @@ type API struct {
 	huma     huma.API
 	document []byte
 	desk     desk
-	streams  atomic.Int64
-	closing  chan struct{}
-	close    sync.Once
+
+	limitDesk limitDesk
+	streams   atomic.Int64
+	closing   chan struct{}
+	close     sync.Once
 }
 
 // Where the API lives.
@@ -106,6 +109,7 @@ func New(o Options) (*API, error) {
 				{Name: "inventory", Description: "APIs and their operations"},
 				{Name: "decisions", Description: "What was decided about requests, and why"},
 				{Name: "relief", Description: "What spares upstreams work before anyone is turned away"},
+				{Name: "limits", Description: "How often something may happen, how much of something may be used, and how often callers ask"},
 				{Name: "administration", Description: "People, sessions and the audit log"},
 			},
 		},
@@ -124,6 +128,7 @@ func New(o Options) (*API, error) {
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()
+	a.limitOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {

@@ -22,6 +22,7 @@ type Engine interface {
 	Instances() []sallyport.Instance
 	Programs() []Program
 	Providers() []Provider
+	Limits() []Limit
 }
 
 // A Program is what a guard has in force at a door.

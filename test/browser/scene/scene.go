@@ -19,6 +19,7 @@ import (
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
+	"sallyport.dev/observe/pace"
 )
 
 // An Estate is the invented organisation. It is safe for concurrent use.
@@ -283,4 +284,38 @@ func (e *Estate) Providers() []console.Provider {
 	return []console.Provider{{Issuer: issuer, Keys: 2, Refreshed: e.started.Add(-90 * time.Second)}}
 }
 
-var _ console.Engine = (*Estate)(nil)
+// Limits are the invented limits, and who is nearest to them.
+func (e *Estate) Limits() []console.Limit {
+	return []console.Limit{
+		{Door: "gateway", API: "payments", Name: "limit-1", What: "100/min", Measure: "requests", Per: "principal", Mode: "enforce", Count: 100, Window: time.Minute, Capacity: 100, Together: true, Refused: 41,
+			Nearest: []console.LimitUser{{Subject: "oidc:" + issuer + "#nightly-batch", Used: 1, Reset: 59 * time.Second}, {Subject: "oidc:" + issuer + "#alice", Used: 0.12, Remaining: 88, Reset: 7 * time.Second}}},
+		{Door: "gateway", API: "payments", Name: "limit-2", What: "200ms/s of cpu (burst 2s)", Measure: "cpu", Per: "principal", Mode: "enforce", Count: 200e6, Window: time.Second, Capacity: 2e9, Together: true, Refused: 7,
+			Nearest: []console.LimitUser{{Subject: "oidc:" + issuer + "#nightly-batch", Used: 0.81, Remaining: 380e6, Held: 120e6, Reset: 7500 * time.Millisecond}}},
+		{Door: "gateway", API: "accounts", Operation: "POST /accounts/{id}/statements", Name: "operation-limit-1", What: "4 at once", Measure: "concurrent", Per: "client", Mode: "enforce", Count: 4, Capacity: 4,
+			Nearest: []console.LimitUser{{Subject: "203.0.113.9", Used: 0.5, Remaining: 2, Held: 2}}},
+		{Door: "gateway", API: "accounts", Name: "plan", What: "1000000 each month in Europe/Berlin", Measure: "requests", Per: "oauth_client", Mode: "observe", Count: 1e6, Capacity: 1e6, Together: true,
+			Nearest: []console.LimitUser{{Subject: "mobile-app", Used: 0.34, Remaining: 660_000, Reset: 9 * 24 * time.Hour}}},
+	}
+}
+
+// Suggestions are what was learned of the estate's callers.
+func (e *Estate) Suggestions(api string, limit int) []pace.Suggestion {
+	list := []pace.Suggestion{
+		{API: "payments", Operation: "GET /payments/{id}", Since: e.started.Add(-9 * 24 * time.Hour), Samples: 48_210, Requests: 190_344, P50: 3, P90: 8, P99: 19, P999: 44, Max: 610, Suggested: 88, Beyond: 0.0003,
+			Buckets: []pace.Bucket{{UpTo: 1, Samples: 9_120}, {UpTo: 2, Samples: 11_004}, {UpTo: 4, Samples: 15_771}, {UpTo: 8, Samples: 8_100}, {UpTo: 16, Samples: 3_390}, {UpTo: 32, Samples: 741}, {UpTo: 64, Samples: 70}, {UpTo: 1024, Samples: 14}}},
+		{API: "accounts", Operation: "GET /accounts/{id}", Since: e.started.Add(-2 * time.Hour), Samples: 212, Requests: 377, P50: 1, P90: 4, P99: 7, P999: 9, Max: 9,
+			Buckets: []pace.Bucket{{UpTo: 1, Samples: 130}, {UpTo: 2, Samples: 41}, {UpTo: 4, Samples: 30}, {UpTo: 8, Samples: 10}, {UpTo: 16, Samples: 1}}},
+	}
+	var out []pace.Suggestion
+	for _, s := range list {
+		if (api == "" || s.API == api) && len(out) < limit {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+var (
+	_ console.Engine = (*Estate)(nil)
+	_ console.Paces  = (*Estate)(nil)
+)

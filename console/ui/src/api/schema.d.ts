@@ -242,6 +242,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Limits in force, who is nearest to them, and what they turned away */
+        get: operations["listLimits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/limits/suggestions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How often callers ask, per operation, and the limit that suggests */
+        get: operations["listLimitSuggestions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/operation": {
         parameters: {
             query?: never;
@@ -609,6 +643,15 @@ export interface components {
             last: number;
             problem: string;
         };
+        BucketView: {
+            /** Format: int64 */
+            samples: number;
+            /**
+             * Format: int64
+             * @description Requests of one caller in one minute
+             */
+            up_to: number;
+        };
         CacheState: {
             /**
              * Format: int64
@@ -953,6 +996,85 @@ export interface components {
              * @description Last accepted, since the process started
              */
             used?: string;
+        };
+        LimitUserView: {
+            /**
+             * Format: int64
+             * @description In flight, or held for requests in flight
+             */
+            held: number;
+            /** Format: int64 */
+            remaining: number;
+            /**
+             * Format: double
+             * @description Seconds until its budget is whole again
+             */
+            reset: number;
+            /** @description Principal, API key, OAuth client or address; empty where it is counted for all together */
+            subject: string;
+            /**
+             * Format: double
+             * @description Share of what may happen at once that is used or held; 1 is the bound
+             */
+            used: number;
+        };
+        LimitView: {
+            api: string;
+            /**
+             * Format: int64
+             * @description How much at once, as count
+             */
+            capacity: number;
+            /**
+             * Format: int64
+             * @description Allowed in a window: requests, bytes, nanoseconds of CPU time, rows, millionths of money and units
+             */
+            count: number;
+            /**
+             * @description Together with other nodes, or by this node alone
+             * @enum {string}
+             */
+            counted: "together" | "alone";
+            /** @description Where it holds */
+            door: string;
+            /**
+             * @description What is counted
+             * @enum {string}
+             */
+            measure: "requests" | "concurrent" | "bytes" | "cpu" | "rows" | "money" | "units";
+            /** @enum {string} */
+            mode: "observe" | "enforce" | "off";
+            name: string;
+            /** @description Who is nearest to it on this node */
+            nearest: components["schemas"]["LimitUserView"][];
+            /** @description Empty: the whole API, or each operation */
+            operation: string;
+            /**
+             * @description What it is counted by
+             * @enum {string}
+             */
+            per: "client" | "principal" | "key" | "oauth_client" | "operation" | "api";
+            /**
+             * Format: int64
+             * @description Requests that it turned away in the last hour on this node, or would have where it only observes
+             */
+            refused: number;
+            /** @description What is allowed, such as 100/min or 500ms/s of cpu */
+            what: string;
+            /**
+             * Format: double
+             * @description Seconds; 0 where it is counted at once or by the calendar
+             */
+            window: number;
+        };
+        LimitsBody: {
+            /** @description Those that turned most away first */
+            limits: components["schemas"]["LimitView"][];
+            /**
+             * Format: int64
+             * @description How many there are
+             */
+            total: number;
         };
         Made: {
             id: string;
@@ -1373,6 +1495,62 @@ export interface components {
             /** Format: date-time */
             last_seen?: string;
             undocumented: boolean;
+        };
+        SuggestionView: {
+            api: string;
+            /**
+             * Format: double
+             * @description Share of samples that it would have limited
+             */
+            beyond: number;
+            buckets: components["schemas"]["BucketView"][];
+            /** @description Limits of requests that hold for the operation now */
+            current: string[];
+            /** Format: int64 */
+            max: number;
+            operation: string;
+            /**
+             * Format: int64
+             * @description Requests of one caller in one minute
+             */
+            p50: number;
+            /** Format: int64 */
+            p90: number;
+            /** Format: int64 */
+            p99: number;
+            /** Format: int64 */
+            p999: number;
+            /** Format: int64 */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Callers times minutes in which they asked
+             */
+            samples: number;
+            /**
+             * Format: date-time
+             * @description Begin of what was learned
+             */
+            since?: string;
+            /**
+             * Format: int64
+             * @description Requests a minute per caller: the 99.9th percentile times the headroom, rounded up; 0 as long as too little is known
+             */
+            suggested: number;
+        };
+        SuggestionsBody: {
+            /**
+             * Format: int64
+             * @description Samples from which on a limit is suggested
+             */
+            enough: number;
+            /**
+             * Format: int64
+             * @description What the 99.9th percentile is multiplied by
+             */
+            headroom: number;
+            /** @description Most requested operations first */
+            suggestions: components["schemas"]["SuggestionView"][];
         };
         Totals: {
             /** Format: int64 */
@@ -2688,6 +2866,200 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listLimits: {
+        parameters: {
+            query?: {
+                /** @description Of this API only */
+                api?: string;
+                /** @description At most so many */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitsBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listLimitSuggestions: {
+        parameters: {
+            query?: {
+                /** @description Of this API only */
+                api?: string;
+                /** @description At most so many */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuggestionsBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
