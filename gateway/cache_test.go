@@ -797,6 +797,55 @@ func TestReliefBeforeRefusal(t *testing.T) {
 	wg.Wait()
 }
 
+// What is put into an answer for one caller is in no stored answer, and is put
+// into a stored one for each caller anew.
+func TestCacheAndSideloading(t *testing.T) {
+	hash := func(key string) string { s := sha256.Sum256([]byte(key)); return "sha256:" + hex.EncodeToString(s[:]) }
+	for _, chunked := range []bool{false, true} {
+		var asked atomic.Int64
+		o := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if name, ok := strings.CutPrefix(r.URL.Path, "/files/"); ok {
+				w.Header().Set("Cache-Control", "private, max-age=60")
+				fmt.Fprintf(w, `{"file":%q,"for":%q}`, name, r.Header.Get("X-Api-Key"))
+				return
+			}
+			asked.Add(1)
+			w.Header().Set("Cache-Control", "public, max-age=60")
+			w.Header().Set("Etag", `"1"`)
+			io.WriteString(w, `{"name":"a"}`)
+			if chunked {
+				w.(http.Flusher).Flush()
+			}
+		})
+		apis := to(o.URL)
+		apis[0].Sideload = &gateway.Sideload{Param: "include", Most: 10, Rules: []gateway.Side{{Name: "file", Operation: "GET /items", From: "/name", Target: "/files/{name}"}}}
+		d := open(t, gateway.Options{APIs: apis, Program: cachedProgram(t, func(p *policy.API) {
+			p.Mode = sallyport.Enforce
+			p.Cache.Per = policy.PerCaller
+			p.Auth = policy.Auth{Anonymous: policy.Always, Keys: []policy.Key{{ID: "a", Hash: hash("alice-key"), Subject: "alice"}, {ID: "b", Hash: hash("bob-key"), Subject: "bob"}}}
+		})})
+		for i, c := range []struct{ target, key, has, not string }{
+			{"/items?include=file", "alice-key", `"for":"alice-key"`, "bob"},
+			{"/items", "bob-key", `{"name":"a"}`, "file"},
+			{"/items?include=file", "bob-key", `"for":"bob-key"`, "alice"},
+			{"/items?include=file", "alice-key", `"for":"alice-key"`, "bob"},
+			{"/items", "alice-key", `{"name":"a"}`, "file"},
+		} {
+			res, body := d.raw(t, get(c.target, "X-API-Key: "+c.key, `If-None-Match: "0"`))
+			if res.StatusCode != 200 || !strings.Contains(body, c.has) || strings.Contains(body, c.not) {
+				t.Errorf("chunked %t, %d: %s as %s: %d %s", chunked, i, c.target, c.key, res.StatusCode, body)
+			}
+			if strings.Contains(c.target, "include") && res.Header.Get("Cache-Control") != "private, no-store" {
+				t.Errorf("chunked %t, %d: %v", chunked, i, res.Header)
+			}
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("chunked %t: the list was asked for %d times", chunked, n)
+		}
+	}
+}
+
 func BenchmarkCacheHit(b *testing.B) {
 	for _, mode := range []policy.Switch{policy.Off, policy.On} {
 		b.Run("cache "+string(mode), func(b *testing.B) {

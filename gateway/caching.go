@@ -266,12 +266,23 @@ func (p *passage) answerStored(e *cache.Entry, relief string) {
 		p.refuseStep(step)
 		return
 	}
+	if g.o.Egress != nil {
+		if reason := p.elsewhere(a.status, h); reason != nil {
+			p.refuse(guard.KindBadAnswer, nil, reason)
+			return
+		}
+	}
 	editHead(h, step.Head)
+	reliefs := len(p.out.Relief)
+	p.addSides()
+	added := len(p.out.Relief) > reliefs
 	var contentRange string
-	if !p.changed { // the conditions and ranges of another body mean nothing
+	if !p.changed && !added { // the conditions and ranges of another body mean nothing
 		a.status, a.whole, contentRange = e.Answer(p.r.Method, p.r.Header)
 	}
-	h["Age"] = []string{strconv.FormatInt(int64(e.Age(now)/time.Second), 10)}
+	if !added {
+		h["Age"] = []string{strconv.FormatInt(int64(e.Age(now)/time.Second), 10)}
+	}
 	switch {
 	case contentRange != "":
 		h["Content-Range"] = []string{contentRange}
@@ -280,7 +291,7 @@ func (p *passage) answerStored(e *cache.Entry, relief string) {
 		for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Transfer-Encoding"} {
 			delete(h, name)
 		}
-	case e.Status != http.StatusNoContent && !p.changed && (p.r.Method != http.MethodHead || !p.plain):
+	case e.Status != http.StatusNoContent && !p.changed && !added && (p.r.Method != http.MethodHead || !p.plain):
 		h["Content-Length"] = []string{strconv.Itoa(len(e.Body))}
 	}
 	if c.report {

@@ -578,6 +578,10 @@ func (p *passage) reply() outcome {
 		}
 	}
 	p.keepAnswer()
+	if ended { // as it came, before anything is put into it
+		p.storing(a.whole)
+		p.storedWhole()
+	}
 	if len(step.Head) > 0 {
 		if p.calls && len(a.header["Grpc-Status"]) > 0 {
 			p.sealCall(a.header)
@@ -655,8 +659,6 @@ func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
 	if p.g.leaving.Load() {
 		h["Connection"] = lastAnswer
 	}
-	p.storing(a.whole)
-	p.storedWhole()
 	p.wrote = true
 	p.out.Status = a.status
 	if err := out.WriteAnswer(a.status, h, a.whole); err != nil {
@@ -711,9 +713,6 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	w.WriteHeader(a.status)
 	events := strings.HasPrefix(first(a.header["Content-Type"]), "text/event-stream")
 	p.storing(a.whole)
-	if ended {
-		p.storedWhole()
-	}
 	if len(a.whole) > 0 {
 		if n, err := w.Write(a.whole); err != nil {
 			p.out.ResponseBytes += int64(n)
