@@ -5,12 +5,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport.dev/test/lab/slots"
 )
 
 // redisAt starts a Redis of the test's own; stop ends it.
@@ -168,4 +171,22 @@ func TestCountersAreMeasured(t *testing.T) {
 	if !measure("sallyport_counters_shared 0") || !measure("sallyport_counters_outages_total 1") {
 		t.Error("the metrics do not say that sharing has ended")
 	}
+}
+
+// The commands of the guide print what the guide says.
+func TestLimitsGuideRunsAsWritten(t *testing.T) {
+	sixteen := slots.New(16)
+	sixteen.Reports = true
+	up := httptest.NewServer(sixteen)
+	t.Cleanup(up.Close)
+	dir, gateway := t.TempDir(), freeAddr(t)
+	places := strings.NewReplacer("127.0.0.1:8092", gateway, "127.0.0.1:9452", freeAddr(t), "http://127.0.0.1:9007", up.URL)
+	b, err := os.ReadFile("../../examples/limits/sallyport.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "sallyport.yaml"), places.Replace(string(b)))
+	p := (&site{dir: dir, gateway: gateway}).start(t)
+	defer p.stop()
+	runGuide(t, "limits.md", dir, 9, places, "ask()", "times()")
 }
