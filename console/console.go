@@ -43,14 +43,17 @@ type (
 	Inventory = api.Inventory
 
 	// Values that an Engine reports.
-	Program    = api.Program
-	ProgramAPI = api.ProgramAPI
-	Provider   = api.Provider
-	Build      = api.Build
-	Retention  = api.Retention
-	Limit      = api.Limit
-	LimitUser  = api.LimitUser
-	Paces      = api.Paces
+	Program     = api.Program
+	ProgramAPI  = api.ProgramAPI
+	Provider    = api.Provider
+	Build       = api.Build
+	Retention   = api.Retention
+	Limit       = api.Limit
+	LimitUser   = api.LimitUser
+	Paces       = api.Paces
+	Certificate = api.Certificate
+	OCSP        = api.OCSP
+	Notice      = api.Notice
 )
 
 // Options set a Console. Store, Key, Journal, Inventory, Recorder, Engine

@@ -837,6 +837,7 @@ func TestDecisionsAndInventory(t *testing.T) {
 			APIs      []struct{ Name, Team string }
 			Programs  []struct{ Name string }
 			Series    struct{ Times []int64 }
+			Notices   []struct{ Rule string }
 		}
 		err = admin.stream(t, "/api/v1/overview/live?span=5m", "overview", nil, func(data []byte) bool {
 			must(t, json.Unmarshal(data, &over))
@@ -850,6 +851,20 @@ func TestDecisionsAndInventory(t *testing.T) {
 			admin.want(200, "GET", "/api/v1/overview?span="+span, nil)
 		}
 		admin.want(422, "GET", "/api/v1/overview?span=7", nil)
+		if len(over.Notices) != 2 || over.Notices[0].Rule != "upstream.plaintext" {
+			t.Errorf("notices: %+v", over.Notices)
+		}
+		var list struct {
+			Certificates []struct {
+				Soon bool
+				OCSP struct{ Status string }
+			}
+		}
+		admin.want(200, "GET", "/api/v1/certificates", nil).into(t, &list)
+		if len(list.Certificates) != 2 || !list.Certificates[0].Soon || list.Certificates[1].OCSP.Status != "good" {
+			t.Errorf("certificates, first those that end first: %+v", list.Certificates)
+		}
+		b.browser().want(401, "GET", "/api/v1/certificates", nil)
 	})
 }
 

@@ -33,6 +33,7 @@ type ask struct {
 	whole  []byte // the whole body, when it is in hand
 	open   bool   // close is due
 	stored bool   // it comes from the cache: whole, and shared
+	trust  *trust // of a request over TLS
 }
 
 func (a *ask) reset() {
@@ -131,6 +132,7 @@ func (p *passage) try() (again bool) {
 	p.out.Upstream = g.o.Now().Sub(began)
 	g.count.tries.Add(1)
 	if err == nil {
+		t.in.link.trust.worked()
 		o = p.reply()
 		return false
 	}
@@ -203,6 +205,11 @@ func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reas
 	unsent := errors.As(err, &e) && !e.Written || e == nil && errors.As(err, &op) && op.Op == "dial"
 	safe = unsent && (inHand || !bodyRead) || idempotent && inHand
 	late := timedOut(err) || errors.Is(err, context.DeadlineExceeded)
+	if t := p.up.trust; t != nil {
+		if rule, text := t.trouble(err); rule != "" {
+			return failed, guard.KindBadAnswer, forwardReason(rule, text), safe
+		}
+	}
 	switch {
 	case errors.As(err, &private):
 		return unknown, guard.KindRefused, forwardReason("egress.address", "the name stands for an address that is not public"), false
@@ -219,6 +226,7 @@ func (p *passage) judge(err error, bodyRead bool) (o outcome, k guard.Kind, reas
 // send asks the instance behind l. After success p.up holds the head of its
 // answer and must be closed.
 func (p *passage) send(l *link) error {
+	p.up.trust = l.trust
 	host := p.r.Host
 	if l.up.Host != "" {
 		host = l.up.Host
@@ -653,6 +661,7 @@ func (p *passage) answerAtOnce(out http1.Answerer, o outcome) outcome {
 	p.answerHeader(h)
 	p.idValue[0] = p.id
 	h["X-Request-Id"] = p.idValue[:]
+	p.secured(h)
 	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil {
 		h["Alt-Svc"] = *v
 	}
@@ -692,6 +701,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 		h[name] = own[at:len(own):len(own)]
 	}
 	h["X-Request-Id"] = []string{p.id}
+	p.secured(h)
 	if v := p.g.altSvc.Load(); v != nil && p.r.TLS != nil && p.r.ProtoMajor < 3 {
 		h["Alt-Svc"] = *v
 	}

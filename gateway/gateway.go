@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport.dev/gateway/cache"
+	"sallyport.dev/gateway/cert"
 	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
 )
@@ -39,11 +40,14 @@ type Gateway struct {
 	refreshing gauge // questions asked because something stale was given
 	count      counters
 
-	certs     certificates
-	tlsConfig *tls.Config
-	strict    *http1.Server
-	standard  *http.Server // HTTP/2, and HTTP/1.1 of the reference front
-	handoff   *handoff     // how connections reach it
+	certs       certificates
+	clientRoots *cert.Roots // nil: Options.TLS.ClientCAs, which may be nil too
+	hsts        []string    // value of Strict-Transport-Security; nil: none
+	watching    atomic.Bool
+	tlsConfig   *tls.Config
+	strict      *http1.Server
+	standard    *http.Server // HTTP/2, and HTTP/1.1 of the reference front
+	handoff     *handoff     // how connections reach it
 
 	conns       gauge       // connections open
 	clientConns *crowd      // connections open, by peer
@@ -119,6 +123,15 @@ func New(o Options) (*Gateway, error) {
 			return nil, fmt.Errorf("start gateway: %w", err)
 		}
 	}
+	if file := o.TLS.ClientCAFile; file != "" {
+		g.clientRoots = &cert.Roots{File: file, Log: o.Log, Now: o.Now}
+		if err := g.clientRoots.Load(); err != nil {
+			return nil, fmt.Errorf("start gateway: authorities of clients: %w", err)
+		}
+	}
+	if o.TLS.HSTS != "" {
+		g.hsts = []string{o.TLS.HSTS}
+	}
 	if err := g.SetAPIs(o.APIs); err != nil {
 		return nil, fmt.Errorf("start gateway: %w", err)
 	}
@@ -152,7 +165,7 @@ func (g *Gateway) SetAPIs(apis []API) error {
 		}
 		names[a.Name] = true
 		for _, u := range a.Upstreams {
-			if _, err := newLink(u.Scheme+"://"+u.DNS, u, g.o.Bounds); err != nil {
+			if _, err := newLink(u.Scheme+"://"+u.DNS, u, g.o.Bounds, g.o.Log, g.o.Now); err != nil {
 				return fmt.Errorf("pool %s: upstream %s: %w", a.Name, u.URL+u.DNS, err)
 			}
 		}

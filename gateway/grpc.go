@@ -403,7 +403,7 @@ func appendCallEnd(dst []byte, form frame.Form, k guard.Kind, id string) []byte 
 // client reads: a problem document, or a gRPC status.
 func (p *passage) writeRefusal(k guard.Kind, extra [][2]string) int64 {
 	if !p.calls {
-		return writeProblem(p.w, p.r.Method, k, p.id, extra)
+		return writeProblem(p.w, p.r.Method, k, p.id, p.withStrict(extra))
 	}
 	h := p.w.Header()
 	problemHeaders(h, p.id, extra)

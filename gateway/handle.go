@@ -309,6 +309,9 @@ func (p *passage) checkHead(strict bool) (guard.Kind, string) {
 			return guard.KindHeaderTooLarge, "header.size"
 		}
 	}
+	if p.misdirected() {
+		return guard.KindMisdirected, "host.misdirected"
+	}
 	if r.ContentLength > b.Body {
 		return guard.KindTooLarge, "body.length"
 	}

@@ -3,13 +3,10 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
 	"time"
 
@@ -22,6 +19,7 @@ type link struct {
 	host   string // host:port
 	up     Upstream
 	tls    *tls.Config // nil for plain http
+	trust  *trust      // beside it
 	bounds Bounds
 	dialer *net.Dialer
 
@@ -33,24 +31,17 @@ type link struct {
 
 func (l *link) scheme() string { return l.up.Scheme }
 
-func newLink(id string, u Upstream, b Bounds) (*link, error) {
+func newLink(id string, u Upstream, b Bounds, log *slog.Logger, now func() time.Time) (*link, error) {
 	v, err := url.Parse(id)
 	if err != nil {
 		return nil, err
 	}
 	l := &link{url: id, host: v.Host, up: u, bounds: b}
 	if u.Scheme == "https" {
-		l.tls = &tls.Config{ServerName: u.Name, MinVersion: tls.VersionTLS12, CipherSuites: suites}
-		if u.CA != "" {
-			pem, err := os.ReadFile(u.CA)
-			if err != nil {
-				return nil, fmt.Errorf("read the roots of the upstream: %w", err)
-			}
-			l.tls.RootCAs = x509.NewCertPool()
-			if !l.tls.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, errors.New("read the roots of the upstream: no certificate in " + u.CA)
-			}
+		if l.trust, err = newTrust(u, log, now); err != nil {
+			return nil, err
 		}
+		l.tls = l.trust.config(u.MinTLS)
 	}
 	reach, err := readReach(u.Reach)
 	if err != nil {

@@ -137,6 +137,9 @@ func (g *Gateway) Collectors() []prometheus.Collector { return []prometheus.Coll
 
 // Describe implements prometheus.Collector.
 func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descEnds, descStapled, descOCSP} {
+		ch <- d
+	}
 	for _, d := range []*prometheus.Desc{
 		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descConversations, descMessages, descMessagesRefused, descInFlight, descConns, descOpened, descRejected, descHandshake,
 		descBytes, descBuffered, descAnswered, descInstances,
@@ -178,6 +181,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	level(descConns, m.Connections)
 	level(descBuffered, m.Buffered)
 	g.collectCache(counter, level)
+	g.collectCertificates(ch)
 	for api, states := range m.Instances {
 		for state, n := range states {
 			level(descInstances, int64(n), api, string(state))

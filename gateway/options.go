@@ -181,7 +181,11 @@ type Upstream struct {
 	Refresh  time.Duration // of a DNS upstream: 30 s
 	Protocol string        // "" or "http1": HTTP/1.1, and HTTP/2 for gRPC; "h2": HTTP/2 always (h2c over http)
 	Host     string        // Host header sent; "" passes the client's on
-	CA       string        // file with the roots an https upstream is checked against; "" = the system's
+	CA       string        // file with the roots an https upstream is checked against, read again when it changes; "" = the system's
+	Cert     string        // file with the certificate an https upstream is shown, read again when it changes; "" = none
+	Key      string        // file with its key
+	MinTLS   uint16        // least version of TLS; 0 = TLS 1.2
+	Pins     string        // SHA-256 of public keys, in hexadecimal, separated by spaces: the chain must hold one; "" = any
 	Name     string        // server name of the certificate; "" = host of the URL or DNS
 	Standby  bool          // asked only when the others are full or too few of them are well
 	Reach    string        // "" = any address; "public", and further networks behind commas: no other address is dialled

@@ -238,7 +238,7 @@ func (p *pool) instance(old *instance, id string, u Upstream) (*instance, error)
 	if old != nil && old.up == u {
 		return old, nil
 	}
-	l, err := newLink(id, u, p.bounds)
+	l, err := newLink(id, u, p.bounds, p.log, p.now)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: upstream %s: %w", p.name, id, err)
 	}

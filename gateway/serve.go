@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"sallyport.dev/gateway/cert"
 	"sallyport.dev/gateway/http1"
 )
 
@@ -136,6 +137,17 @@ func (g *Gateway) fronts() {
 	}()
 }
 
+// watchCertificates speaks of those that end soon, until ctx ends.
+func (g *Gateway) watchCertificates(ctx context.Context) {
+	w := &cert.Watch{Days: g.o.TLS.WarnDays, Log: g.o.Log}
+	for wait := 10 * time.Second; ; wait = time.Hour { // upstreams have been asked once by then
+		w.Check(g.Certificates(), g.o.Now())
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
 // errorAnswer renders what the strict front refuses by itself.
 func (g *Gateway) errorAnswer(r *http1.Refusal) (string, []byte) {
 	r.ID = newID(g.o.Now())
@@ -159,40 +171,6 @@ func (g *Gateway) onRefuse(r *http1.Refusal) {
 		_, x.TLS = r.Conn.(*tls.Conn)
 	}
 	g.record(x)
-}
-
-// TLSConfig is what is offered to clients: TLS 1.2 and 1.3 (RFC 9325), with
-// the gateway's certificates. It may be used for another server of the same process.
-func (g *Gateway) TLSConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, CipherSuites: suites, NextProtos: g.certs.protocols(), GetCertificate: g.certs.GetCertificate,
-	}
-}
-
-// frontTLS is TLSConfig for our own listeners, which ask for client certificates
-// where the program in force wants them.
-func (g *Gateway) frontTLS() *tls.Config {
-	c := g.TLSConfig()
-	if g.o.TLS.ClientCAs == nil {
-		return c
-	}
-	asking := c.Clone()
-	asking.ClientCAs, asking.ClientAuth = g.o.TLS.ClientCAs, tls.VerifyClientCertIfGiven
-	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		if g.program.Load().AsksCertificate(h.ServerName) {
-			return asking, nil
-		}
-		return nil, nil
-	}
-	return c
-}
-
-// suites are those of TLS 1.2 with forward secrecy and authenticated
-// encryption (RFC 9325 section 4.2); TLS 1.3 has no others.
-var suites = []uint16{
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
 // Serve answers on the listeners until ctx ends or Drain is called; then it
@@ -221,6 +199,15 @@ func (g *Gateway) Serve(ctx context.Context, listeners ...*Listener) error {
 	}
 	if err := g.certs.start(ctx, listeners); err != nil {
 		g.o.Log.Error("certificates", "error", err)
+	}
+	watching, endWatch := context.WithCancel(ctx)
+	defer endWatch()
+	if g.o.TLS.WarnDays > 0 && g.watching.CompareAndSwap(false, true) {
+		g.loops.Add(1)
+		go func() {
+			defer g.loops.Done()
+			g.watchCertificates(watching)
+		}()
 	}
 	select {
 	case <-g.drained:

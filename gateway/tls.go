@@ -25,6 +25,8 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"sallyport.dev/gateway/cert"
 )
 
 // TLS says where certificates come from: ACME, else the files, else a local
@@ -39,8 +41,30 @@ type TLS struct {
 	// ClientCAs verify the certificates of clients. Clients are asked for one
 	// where the program in force wants it, by the name they come for; one that
 	// does not verify ends the handshake, none goes on without. nil: nobody is asked.
-	ClientCAs *x509.CertPool
+	// ClientCAFile is a file of such authorities that is read again when it changes.
+	ClientCAs    *x509.CertPool
+	ClientCAFile string
+
+	MinVersion uint16        // least version; 0 = TLS 1.2
+	Suites     []uint16      // of TLS 1.2; nil = those of RFC 9325 section 4.2
+	Curves     []tls.CurveID // key exchanges; nil = all, hybrid ones too
+	OCSP       bool          // staple OCSP answers to the certificate in CertFile
+	OCSPDir    string        // they are kept here over a restart; "" = not
+	HSTS       string        // Strict-Transport-Security of answers by TLS that bring none; "" = none
+	SNI        SNI           // default SNICovered
+	WarnDays   int           // before its end from which a certificate is logged, daily; 0 = never
 }
+
+// SNI says which name a request may come for beside that of its handshake; for
+// any other it is answered with 421 (RFC 9110 section 15.5.20).
+type SNI string
+
+// The treatments of a request for another name than that of the handshake.
+const (
+	SNICovered SNI = "covered" // one that the certificate covers too
+	SNIStrict  SNI = "strict"  // none
+	SNIOff     SNI = "off"     // any
+)
 
 // ACME says how certificates are obtained and renewed (RFC 8555). Challenges
 // are answered on the gateway's own TLS port (tls-alpn-01, RFC 8737), which the
@@ -72,6 +96,8 @@ type certificates interface {
 	protocols() []string // for ALPN, most wanted first
 	start(ctx context.Context, listeners []*Listener) error
 	stop()
+	entries() []cert.Entry
+	covers(name string) bool // whether a request for name may come over a handshake for another
 }
 
 func newCertificates(t TLS, log *slog.Logger, now func() time.Time) (certificates, error) {
@@ -79,8 +105,8 @@ func newCertificates(t TLS, log *slog.Logger, now func() time.Time) (certificate
 	case t.ACME != nil:
 		return newACME(t.ACME, log)
 	case t.CertFile != "" || t.KeyFile != "":
-		c := &fileCertificates{cert: t.CertFile, key: t.KeyFile, log: log, now: now}
-		return c, c.load()
+		c := &fileCertificates{Keeper: &cert.Keeper{CertFile: t.CertFile, KeyFile: t.KeyFile, Staple: t.OCSP, Dir: t.OCSPDir, Log: log, Now: now}}
+		return c, c.Load()
 	}
 	return newLocal(t, now)
 }
@@ -94,56 +120,43 @@ func (plainProtocols) stop()                                    {}
 // fileCertificates are given by someone else, and read again when they change.
 type fileCertificates struct {
 	plainProtocols
-	cert, key string
-	log       *slog.Logger
-	now       func() time.Time
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	seen    [2]time.Time
-	looked  time.Time
+	*cert.Keeper
+	end  context.CancelFunc
+	done chan struct{}
+	once sync.Once
 }
 
-func (c *fileCertificates) load() error {
-	seen, err := c.changed()
-	if err != nil {
-		return fmt.Errorf("read certificate: %w", err)
-	}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return fmt.Errorf("read certificate %s with key %s: %w", c.cert, c.key, err)
-	}
-	c.current, c.seen = &pair, seen
+func (c *fileCertificates) start(ctx context.Context, _ []*Listener) error {
+	c.once.Do(func() {
+		ctx, c.end = context.WithCancel(context.WithoutCancel(ctx))
+		c.done = make(chan struct{})
+		go func() {
+			defer close(c.done)
+			c.Run(ctx)
+		}()
+	})
 	return nil
 }
 
-func (c *fileCertificates) changed() (seen [2]time.Time, err error) {
-	for i, name := range []string{c.cert, c.key} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return seen, err
-		}
-		seen[i] = info.ModTime()
+func (c *fileCertificates) stop() {
+	c.once.Do(func() {}) // nothing starts any more
+	if c.end != nil {
+		c.end()
+		<-c.done
 	}
-	return seen, nil
 }
 
-// GetCertificate looks at the files once a second at most. A pair that does
-// not fit, as while one of the two is being written, leaves the old one in use.
-func (c *fileCertificates) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.looked) >= time.Second {
-		c.looked = now
-		if seen, err := c.changed(); err == nil && seen != c.seen {
-			if err := c.load(); err != nil {
-				c.log.Warn("the certificate has changed and can't be used; the old one stays", "error", err)
-			} else {
-				c.log.Info("certificate read again", "file", c.cert)
-			}
-		}
+func (c *fileCertificates) entries() []cert.Entry {
+	now, err := c.GetCertificate(nil)
+	if err != nil || now == nil {
+		return nil
 	}
-	return c.current, nil
+	return []cert.Entry{{Use: useServed, Where: c.CertFile, Cert: now.Leaf, OCSP: c.OCSP()}}
+}
+
+func (c *fileCertificates) covers(name string) bool {
+	now, err := c.GetCertificate(nil)
+	return err == nil && now.Leaf.VerifyHostname(name) == nil
 }
 
 // local is a CA of our own, made at first start, and a leaf made at each.
@@ -281,6 +294,23 @@ func (c *local) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.leaf, nil
 }
 
+func (c *local) entries() []cert.Entry {
+	where := c.path
+	if where == "" {
+		where = "local CA"
+	}
+	all := []cert.Entry{{Use: useServed, Where: where, Cert: c.ca}}
+	if leaf, err := c.GetCertificate(nil); err == nil {
+		all = append(all, cert.Entry{Use: useServed, Where: where, Cert: leaf.Leaf, Managed: true})
+	}
+	return all
+}
+
+func (c *local) covers(name string) bool {
+	leaf, err := c.GetCertificate(nil)
+	return err == nil && leaf.Leaf.VerifyHostname(name) == nil
+}
+
 // LocalCA is the certificate of the local CA that clients have to trust, in
 // PEM, and the file it is in ("" when it is kept in memory only). Both are
 // empty when certificates come from elsewhere.
@@ -346,6 +376,20 @@ func (c *acmeCertificates) protocols() []string { return []string{"h2", "http/1.
 func (c *acmeCertificates) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.config.GetCertificate(h)
 }
+
+func (c *acmeCertificates) entries() (all []cert.Entry) {
+	for _, name := range c.settings.Names {
+		for _, x := range c.cache.AllMatchingCertificates(name) {
+			if x.Leaf != nil {
+				all = append(all, cert.Entry{Use: useServed, Where: name, Cert: x.Leaf, Managed: true})
+			}
+		}
+	}
+	return all
+}
+
+// covers: each name has a certificate of its own.
+func (c *acmeCertificates) covers(string) bool { return false }
 
 // start begins to manage the certificates, in the background, once there is a
 // listener on which challenges can be answered.

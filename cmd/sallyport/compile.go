@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -59,6 +60,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	out := &compiled{config: c}
 	m := &mistakes{File: c.file}
 	var specs []string // mistakes of the specifications, with their own files
+	c.checkCertificates(m)
 	for i := range c.APIs {
 		a := &c.APIs[i]
 		api, errs := c.guarded(ctx, a, fmt.Sprintf("apis[%d]", i), m)
@@ -209,7 +211,8 @@ func pool(a *apiConfig) gateway.API {
 		MaxEjected: float64(a.Health.MaxEjected), SpillBelow: float64(a.Health.SpillBelow)}, Load: regulated(a.Loaded())}
 	for _, u := range a.Upstreams {
 		p.Upstreams = append(p.Upstreams, gateway.Upstream{URL: u.URL, DNS: u.DNS, Scheme: u.Scheme, Refresh: u.Refresh, Protocol: u.Protocol,
-			Host: u.Host, CA: u.CA, Name: u.Name, MaxConns: u.MaxConns, Standby: u.Standby})
+			Host: u.Host, CA: cmp.Or(u.TLS.CA, u.CA), Name: cmp.Or(u.TLS.Name, u.Name), MaxConns: u.MaxConns, Standby: u.Standby,
+			Cert: u.TLS.Cert, Key: u.TLS.Key, MinTLS: u.TLS.Version(), Pins: pins(u.TLS.Pins)})
 	}
 	return p
 }
@@ -263,6 +266,9 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "%s: good, %d APIs\n", k.File, len(out.everyAPI()))
+	for _, n := range out.notices() {
+		fmt.Fprintf(s.out, "  note: %s: %s\n", n.Where, n.Text)
+	}
 	for _, a := range out.everyAPI() {
 		n := 0
 		if a.Spec != nil {

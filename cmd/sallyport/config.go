@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	yaml "go.yaml.in/yaml/v4"
 
 	"sallyport.dev"
+	"sallyport.dev/gateway/cert"
 	"sallyport.dev/policy"
 )
 
@@ -38,6 +38,8 @@ type config struct {
 	Redact         redact         `yaml:"redact" doc:"What is taken out of records, besides what is always taken out."`
 	APIs           []apiConfig    `yaml:"apis" doc:"The APIs behind this door."`
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
+
+	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
 
 	file string
 	root *yaml.Node
@@ -75,8 +77,10 @@ type tlsFiles struct {
 	Cert     string     `yaml:"cert" doc:"PEM file with the certificate chain; read again when it changes."`
 	Key      string     `yaml:"key" doc:"PEM file with the private key."`
 	Names    stringList `yaml:"names" doc:"Names for the certificate of the local CA, or to obtain by ACME."`
-	ClientCA string     `yaml:"client_ca" doc:"PEM file with the authorities that client certificates are verified against; read at start. Clients are asked where an API wants a certificate."`
+	ClientCA string     `yaml:"client_ca" doc:"PEM file with the authorities that client certificates are verified against; read again when it changes. Clients are asked where an API wants a certificate."`
 	ACME     *acme      `yaml:"acme" doc:"Obtain certificates by ACME (RFC 8555)."`
+
+	policy.TLS `yaml:",inline"`
 }
 
 type acme struct {
@@ -209,10 +213,12 @@ type upstream struct {
 	Refresh  time.Duration `yaml:"refresh" doc:"Time between two resolutions. Default 30s."`
 	Protocol string        `yaml:"protocol" enum:"http1|h2" doc:"h2: HTTP/2 always, in plain text over http. Default HTTP/1.1, and HTTP/2 for gRPC."`
 	Host     string        `yaml:"host" doc:"Host header sent. Default the client's."`
-	CA       string        `yaml:"ca" doc:"PEM file with the roots that an https upstream is checked against."`
-	Name     string        `yaml:"name" doc:"Name expected in its certificate. Default the host."`
+	CA       string        `yaml:"ca" doc:"The same as tls.ca."`
+	Name     string        `yaml:"name" doc:"The same as tls.server_name."`
 	Standby  bool          `yaml:"standby" doc:"Asked only when the others are full or too few of them are well."`
 	MaxConns int           `yaml:"max_conns" doc:"Requests in flight at once to one instance. Default 1024."`
+
+	TLS policy.UpstreamTLS `yaml:"tls" doc:"How an https upstream is known, and what it is shown."`
 }
 
 type health struct {
@@ -289,7 +295,10 @@ func (c *config) defaults() {
 		}
 		a.GRPC.Reflection.CA = c.path(a.GRPC.Reflection.CA)
 		for j := range a.Upstreams {
-			a.Upstreams[j].CA = c.path(a.Upstreams[j].CA)
+			u := &a.Upstreams[j]
+			for _, file := range []*string{&u.CA, &u.TLS.CA, &u.TLS.Cert, &u.TLS.Key} {
+				*file = c.path(*file)
+			}
 		}
 	}
 	if c.Egress != nil {
@@ -377,8 +386,14 @@ func (c *config) check(m *mistakes) {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}
+	for _, x := range c.TLS.TLS.Check() {
+		bad("tls."+x.Path, "%s", x.Text)
+	}
+	if c.TLS.OCSP == policy.On && c.TLS.Cert == "" {
+		bad("tls.ocsp", "is for the certificate in cert; those of acme are stapled by themselves, and the local CA has no responder")
+	}
 	if c.TLS.ClientCA != "" {
-		if _, err := pool509(c.TLS.ClientCA); err != nil {
+		if _, err := cert.ReadRoots(c.TLS.ClientCA); err != nil {
 			bad("tls.client_ca", "%v", err)
 		}
 	}
@@ -461,6 +476,7 @@ func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad f
 		if !slices.Contains([]string{"", "http", "https"}, u.Scheme) {
 			bad(p+".scheme", "%q is neither http nor https", u.Scheme)
 		}
+		c.checkUpstreamTLS(&u, p, bad)
 	}
 }
 
@@ -471,19 +487,6 @@ func (c *config) hosts() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// pool509 reads certificates of authorities.
-func pool509(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	p := x509.NewCertPool()
-	if !p.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
-	}
-	return p, nil
 }
 
 func loopback(host string) bool {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ import (
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
 	"sallyport.dev/observe/pace"
+	"sallyport.dev/policy"
 	"sallyport.dev/store"
 )
 
@@ -328,14 +330,11 @@ func (r recorderOf) Counters() observe.Counters {
 func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 	b := e.cfg.Bounds
 	t := gateway.TLS{CertFile: e.cfg.TLS.Cert, KeyFile: e.cfg.TLS.Key, Names: append(e.cfg.TLS.Names, e.cfg.hosts()...), LocalDir: filepath.Join(e.cfg.Data, "tls")}
-	if e.cfg.TLS.ClientCA != "" {
-		pool, err := pool509(e.cfg.TLS.ClientCA)
-		if err != nil {
-			e.log.Error("tls.client_ca", "error", err) // it could be read a moment ago; now no client certificate verifies
-			pool = x509.NewCertPool()
-		}
-		t.ClientCAs = pool
-	}
+	t.ClientCAFile = e.cfg.TLS.ClientCA
+	demand := e.cfg.TLS.TLS
+	t.MinVersion, t.Suites, t.Curves, t.HSTS = demand.Version(), demand.SuiteIDs(), demand.CurveIDs(), demand.HSTS.Header()
+	t.SNI, t.WarnDays = gateway.SNI(demand.SNI), demand.WarnDays()
+	t.OCSP, t.OCSPDir = demand.OCSP == policy.On, filepath.Join(e.cfg.Data, "tls", "ocsp")
 	if a := e.cfg.TLS.ACME; a != nil {
 		t.ACME = &gateway.ACME{Email: a.Email, Directory: a.Directory, Agree: a.Agree, Names: t.Names, HTTP: a.HTTP, Dir: filepath.Join(e.cfg.Data, "acme")}
 		if a.Roots != "" {
@@ -358,6 +357,9 @@ func (e *engine) take(c *compiled) {
 	defer e.mu.Unlock()
 	e.current, e.since, e.failed = c, time.Now(), ""
 	e.keepTallies()
+	for _, n := range c.notices() {
+		e.log.Warn(n.Text, "rule", n.Rule, "where", n.Where)
+	}
 }
 
 // declare tells the inventory what the specifications say.
@@ -442,7 +444,7 @@ func (e *engine) restartNeeded(next *config) error {
 		changed bool
 	}{
 		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
-		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", old.TLS.Off != next.TLS.Off || old.TLS.Cert != next.TLS.Cert || old.TLS.ClientCA != next.TLS.ClientCA},
+		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", !reflect.DeepEqual(old.TLS, next.TLS)},
 		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"counters", old.Counters != next.Counters}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 	} {
 		if s.changed {

@@ -125,6 +125,7 @@ func New(o Options) (*API, error) {
 	a.overviewOperations()
 	a.cacheOperations()
 	a.credentialOperations()
+	a.certificateOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()

@@ -23,6 +23,41 @@ type Engine interface {
 	Programs() []Program
 	Providers() []Provider
 	Limits() []Limit
+	Certificates() []Certificate
+	Notices() []Notice
+}
+
+// A Certificate is one that connections hang from.
+type Certificate struct {
+	Use         string // "served", "client_ca", "upstream", "upstream_ca", "upstream_client"
+	Where       string // its file, the name it was obtained for, or the instance that showed it
+	Subject     string
+	Issuer      string
+	Names       []string
+	Serial      string // hexadecimal
+	Fingerprint string // SHA-256, hexadecimal
+	From, Until time.Time
+	Renewed     bool // by itself
+	Soon        bool // it ends soon, or has ended
+	OCSP        *OCSP
+}
+
+// OCSP is the answer that is stapled to a certificate.
+type OCSP struct {
+	Responder string
+	Status    string // "good", "revoked", "none"
+	Must      bool
+	Until     time.Time
+	Failing   string
+}
+
+// A Notice is something that somebody should look after.
+type Notice struct {
+	Rule   string // "upstream.plaintext", "certificate.ends", …
+	API    string // "" = the whole gateway
+	Where  string // in the configuration, or the file
+	Text   string
+	Severe bool // clients are, or may be, turned away
 }
 
 // A Program is what a guard has in force at a door.

@@ -125,6 +125,7 @@ type Overview struct {
 	Programs   []ProgramView  `json:"programs" maxItems:"100"`
 	Providers  []ProviderView `json:"providers" maxItems:"1000"`
 	Recording  Recording      `json:"recording"`
+	Notices    []NoticeView   `json:"notices" maxItems:"100" doc:"What somebody should look after, the severe ones first"`
 }
 
 // desk keeps what is costly to gather for all who look at once.
@@ -222,6 +223,7 @@ func (a *API) overview(ctx context.Context, span time.Duration) (Overview, error
 	for _, p := range a.Engine.Providers() {
 		o.Providers = append(o.Providers, ProviderView{p.Issuer, p.Keys, when(p.Refreshed), p.Failing})
 	}
+	o.Notices = noticeViews(a.Engine.Notices())
 	c := a.Recorder.Counters()
 	r := &o.Recording
 	r.Recorded, r.Published, r.Acked, r.Lost, r.Queued, r.InFlight, r.Bound, r.Failing = c.Recorded, c.Published, c.Acked, c.Lost, c.Queued, c.InFlight, c.Bound, c.Failing

@@ -319,3 +319,24 @@ var (
 	_ console.Engine = (*Estate)(nil)
 	_ console.Paces  = (*Estate)(nil)
 )
+
+// Certificates are the invented certificates.
+func (e *Estate) Certificates() []console.Certificate {
+	return []console.Certificate{
+		{Use: "served", Where: "/etc/sallyport/tls.crt", Subject: "CN=api.harbour.example", Issuer: "CN=Harbour issuing CA 2", Names: []string{"api.harbour.example"}, Serial: "4d3a",
+			Fingerprint: strings.Repeat("5e", 32), From: e.started.AddDate(0, -2, 0), Until: e.started.AddDate(0, 1, 0),
+			OCSP: &console.OCSP{Responder: "http://ocsp.harbour.example", Status: "good", Until: e.started.AddDate(0, 0, 4)}},
+		{Use: "upstream", Where: "https://10.20.0.11:9001", Subject: "CN=payments.internal", Issuer: "CN=Harbour internal CA", Names: []string{"payments.internal"}, Serial: "77",
+			Fingerprint: strings.Repeat("a1", 32), From: e.started.AddDate(-1, 0, 0), Until: e.started.AddDate(0, 0, 9), Soon: true},
+	}
+}
+
+// Notices are the invented notices.
+func (e *Estate) Notices() []console.Notice {
+	return []console.Notice{
+		{Rule: "upstream.plaintext", API: "accounts", Where: "apis[1].upstreams[0]", Text: "API accounts: http://ledger.internal:9002 is reached without TLS over the network"},
+		{Rule: "certificate.ends", Where: "https://10.20.0.11:9001", Text: "the certificate CN=payments.internal (upstream) ends on " + e.started.AddDate(0, 0, 9).UTC().Format(time.DateOnly)},
+	}
+}
+
+var _ console.Engine = (*Estate)(nil)

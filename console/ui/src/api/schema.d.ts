@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Certificates that connections hang from: ours, of client authorities, of upstreams as seen while connecting */
+        get: operations["listCertificates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/changes": {
         parameters: {
             query?: never;
@@ -701,6 +718,28 @@ export interface components {
             kind: string;
             subject: string;
         };
+        CertificateView: {
+            /** @description SHA-256 in hexadecimal */
+            fingerprint: string;
+            /** Format: date-time */
+            from: string;
+            issuer: string;
+            names: string[];
+            ocsp?: components["schemas"]["OCSPView"];
+            /** @description By itself */
+            renewed: boolean;
+            /** @description In hexadecimal */
+            serial: string;
+            /** @description It ends soon, or has ended */
+            soon: boolean;
+            subject: string;
+            /** Format: date-time */
+            until: string;
+            /** @enum {string} */
+            use: "served" | "client_ca" | "upstream" | "upstream_ca" | "upstream_client";
+            /** @description Its file, the name it was obtained for, or the instance that showed it */
+            where: string;
+        };
         Change: {
             /** Format: password */
             current: string;
@@ -1076,6 +1115,10 @@ export interface components {
              */
             total: number;
         };
+        List: {
+            /** @description Those that end first come first */
+            certificates: components["schemas"]["CertificateView"][];
+        };
         Made: {
             id: string;
         };
@@ -1111,6 +1154,27 @@ export interface components {
             name: string;
             operation: string;
             target: string;
+        };
+        NoticeView: {
+            /** @description Empty when it is about the whole gateway */
+            api: string;
+            rule: string;
+            /** @description Clients are turned away because of it, or may be */
+            severe: boolean;
+            text: string;
+            /** @description In the configuration, or the file */
+            where: string;
+        };
+        OCSPView: {
+            /** @description Why the last question brought nothing; empty when it did */
+            failing: string;
+            /** @description The certificate says that it comes stapled */
+            must: boolean;
+            responder: string;
+            /** @enum {string} */
+            status: "good" | "revoked" | "none";
+            /** Format: date-time */
+            until?: string;
         };
         OperationDetail: {
             /** Format: int64 */
@@ -1195,6 +1259,8 @@ export interface components {
             /** Format: date-time */
             at: string;
             instances: components["schemas"]["InstanceView"][];
+            /** @description What somebody should look after, the severe ones first */
+            notices: components["schemas"]["NoticeView"][];
             /** Format: int64 */
             operations: number;
             programs: components["schemas"]["ProgramView"][];
@@ -2161,6 +2227,89 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listCertificates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -70,6 +70,12 @@ function Warnings({ o }: { o: View }) {
           Keys of <span className="mono wrap-any">{p.issuer}</span> could not be refreshed ({p.failing}). {p.keys > 0 ? `The ${p.keys} known ones stay good.` : 'Its tokens are refused until they can.'}
         </Note>,
       );
+  for (const n of o.notices)
+    list.push(
+      <Note key={n.rule + n.where + n.text} kind={n.severe ? 'bad' : 'warn'}>
+        <span className="wrap-any">{n.text}</span> <span className="mono wrap-any">{n.where}</span>
+      </Note>,
+    );
   return list.length ? <>{list}</> : null;
 }
 
