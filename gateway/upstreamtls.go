@@ -27,7 +27,7 @@ type trust struct {
 	now   func() time.Time
 
 	seen  atomic.Pointer[x509.Certificate] // of the last handshake
-	asked atomic.Bool                      // it has asked for a certificate, and there is none to show
+	asked atomic.Bool                      // it has asked for a certificate
 	works atomic.Bool                      // and has answered all the same
 }
 
@@ -79,10 +79,10 @@ func (t *trust) config(min uint16) *tls.Config {
 		c.MinVersion = tls.VersionTLS12
 	}
 	c.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		t.asked.Store(true)
 		if t.own != nil {
 			return t.own.GetClientCertificate(r)
 		}
-		t.asked.Store(true)
 		return new(tls.Certificate), nil
 	}
 	return c
@@ -144,7 +144,7 @@ func (t *trust) trouble(err error) (rule, text string) {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {
 		switch alert := op.Err.Error(); {
-		case t.asked.Load():
+		case t.asked.Load() && t.own == nil:
 			return "upstream.client-certificate", "the upstream asks for a client certificate, and none was shown"
 		case strings.Contains(alert, "certificate"):
 			return "upstream.client-certificate", "the upstream refuses the client certificate that it was shown"
@@ -163,7 +163,7 @@ func (t *trust) trouble(err error) (rule, text string) {
 	// A server that turns us away after a handshake of TLS 1.3 closes, and its
 	// alert may be lost behind what we write.
 	if t.asked.Load() && !t.works.Load() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
-		return "upstream.client-certificate", "the upstream asks for a client certificate, none was shown, and the connection ended"
+		return "upstream.client-certificate", "the upstream asks for a client certificate, and ended the connection once it had seen which was shown, or that none was"
 	}
 	return "", ""
 }
