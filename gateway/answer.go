@@ -29,3 +29,11 @@ func (p *passage) replace(step guard.Step) {
 
 // speaksOfBody are fields of a trailer that hold for the body as it came.
 var speaksOfBody = map[string]bool{"Content-Digest": true, "Repr-Digest": true, "Digest": true, "Content-Md5": true, "Etag": true, "Signature": true, "Signature-Input": true}
+
+// saysPlain takes out of a request what speaks of the bytes of a body that goes
+// on decoded.
+func saysPlain(h http.Header) {
+	for _, name := range []string{"Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5", "Content-Length"} {
+		delete(h, name)
+	}
+}

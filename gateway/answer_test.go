@@ -139,3 +139,35 @@ func TestGuardedAnswersAreStripped(t *testing.T) {
 		t.Errorf("got %s, length %d", body, res.ContentLength)
 	}
 }
+
+// An encoded body goes on plain, with a head that says so.
+func TestDecodedBodies(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %v %v %d", b, r.Header["Content-Encoding"], r.Header["Content-Digest"], r.ContentLength)
+	})
+	api := shop(t)
+	api.Policy.Bounds.Encoded = policy.DecodeIt
+	fronts(t, func(t *testing.T, front gateway.Front) {
+		d := open(t, gateway.Options{Program: program(t, api), APIs: to(up.URL), Front: front})
+		for _, h2 := range []bool{false, true} {
+			for _, length := range []int64{0, -1} {
+				var b strings.Builder
+				z := gzip.NewWriter(&b)
+				io.WriteString(z, `{"name":"jacket"}`)
+				z.Close()
+				req, _ := http.NewRequest("POST", d.url("/items"), strings.NewReader(b.String()))
+				if length < 0 {
+					req.ContentLength = -1
+				}
+				req.Header.Set("Content-Type", "application/json")
+				req.Header.Set("Content-Encoding", "gzip")
+				req.Header.Set("Content-Digest", "sha-256=:AAAA:")
+				res, err := d.client(h2).Do(req)
+				if got := read(t, res, err); got != `{"name":"jacket"} [] [] 17` {
+					t.Errorf("h2 %v, length %d: got %d %s", h2, length, res.StatusCode, got)
+				}
+			}
+		}
+	})
+}

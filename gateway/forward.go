@@ -34,6 +34,7 @@ type ask struct {
 	open   bool   // close is due
 	stored bool   // it comes from the cache: whole, and shared
 	trust  *trust // of a request over TLS
+	from   string // instance, of a stream of events
 }
 
 func (a *ask) reset() {
@@ -416,7 +417,7 @@ func (p *passage) forwarded() {
 func (p *passage) requestHeader() http.Header {
 	h := p.r.Header
 	asks := p.cached != nil && p.cached.asks
-	if !p.options && !asks && !p.plain && !p.talks && p.onward == nil {
+	if !p.options && !asks && !p.plain && !p.talks && !p.decoded && p.onward == nil {
 		clean := true
 		for name := range h {
 			if p.g.strip.verdict(name) == remove {
@@ -443,6 +444,9 @@ func (p *passage) requestHeader() http.Header {
 	p.onward.keep(p.header)
 	if p.plain {
 		askPlain(p.header)
+	}
+	if p.decoded {
+		saysPlain(p.header)
 	}
 	if p.talks { // messages are read: no extension may change what stands in a frame
 		delete(p.header, "Sec-Websocket-Extensions")
@@ -475,6 +479,9 @@ func (p *passage) standardHeader() http.Header {
 	}
 	if p.plain {
 		askPlain(h)
+	}
+	if p.decoded {
+		saysPlain(h)
 	}
 	if p.grpc {
 		h["Te"] = []string{"trailers"}
@@ -599,7 +606,10 @@ func (p *passage) reply() outcome {
 	if ended && !bodyless && len(p.adds) > 0 {
 		p.addSides()
 	}
-	if out, ok := p.w.(http1.Answerer); ok && inHand && len(a.res.Trailer) == 0 {
+	if !bodyless && step.Body == guard.BodyStream {
+		p.events = p.ses.Events()
+	}
+	if out, ok := p.w.(http1.Answerer); ok && inHand && p.events == nil && len(a.res.Trailer) == 0 {
 		return p.answerAtOnce(out, o)
 	}
 	return p.answerStream(step, bodyless, ended, o)
@@ -707,6 +717,8 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	}
 	switch {
 	case bodyless:
+	case p.events != nil:
+		delete(h, "Content-Length")
 	case ended:
 		h["Content-Length"] = []string{strconv.Itoa(len(a.whole))}
 	case a.length >= 0:
@@ -722,6 +734,9 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 	p.timeWrite()
 	w.WriteHeader(a.status)
 	events := strings.HasPrefix(first(a.header["Content-Type"]), "text/event-stream")
+	if p.events != nil {
+		return p.answerEvents(ended, o)
+	}
 	p.storing(a.whole)
 	if len(a.whole) > 0 {
 		if n, err := w.Write(a.whole); err != nil {

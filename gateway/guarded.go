@@ -124,8 +124,14 @@ func (l *localPassage) receive(step guard.Step) bool {
 			return false
 		}
 		l.body = b
-		if l.refused(l.ses.RequestBody(b, time.Now())) {
+		next := l.ses.RequestBody(b, time.Now())
+		if l.refused(next) {
 			return false
+		}
+		if next.Replace != nil {
+			b = next.Replace
+			saysPlain(l.r.Header)
+			l.r.ContentLength = int64(len(b))
 		}
 		rest = io.MultiReader(bytes.NewReader(b), l.in)
 	}

@@ -35,9 +35,11 @@ type passage struct {
 	upgrade string // protocol asked for, "" for none
 	options bool   // Connection names headers that end here
 	call
-	plain    bool // the answer is asked for whole, and without an encoding
-	talks    bool // messages behind the upgrade are read
-	changed  bool // another body goes out than came
+	plain    bool          // the answer is asked for whole, and without an encoding
+	talks    bool          // messages behind the upgrade are read
+	changed  bool          // another body goes out than came
+	events   *guard.Events // of the answer, when they are judged
+	decoded  bool          // the body goes on without its Content-Encoding
 	fields   [4]http1.Field
 	more     []http1.Field // fields with credentials and names, when onward says so
 	onward   *Onward
@@ -600,6 +602,8 @@ func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 	}
 	if step = p.ses.RequestBody(p.body.b, p.g.o.Now()); step.Verb != guard.Proceed {
 		p.refuseStep(step)
+	} else if step.Replace != nil && p.held {
+		p.body.b, p.decoded = append(p.body.b[:0], step.Replace...), true
 	}
 	return guard.Kind{}, nil
 }

@@ -22,6 +22,7 @@ type counters struct {
 	stripped                    atomic.Int64
 	reports, badReports         atomic.Int64 // load reports of upstreams
 	conversations               atomic.Int64
+	eventsRefused               atomic.Int64
 	messages, messagesRefused   atomic.Int64
 	cache                       cacheCounters
 	connOpened, connRefused     atomic.Int64
@@ -117,6 +118,7 @@ var (
 	descConversations   = prometheus.NewDesc("sallyport_websocket_open", "WebSocket connections whose messages are judged.", nil, nil)
 	descMessages        = prometheus.NewDesc("sallyport_messages_total", "WebSocket messages that were judged.", nil, nil)
 	descMessagesRefused = prometheus.NewDesc("sallyport_messages_refused_total", "WebSocket messages that were refused; each ended its connection.", nil, nil)
+	descEventsRefused   = prometheus.NewDesc("sallyport_events_refused_total", "Server-sent events that were refused; each ended its stream.", nil, nil)
 	descStripped        = prometheus.NewDesc("sallyport_stripped_total", "Answers that went out without something that came in them.", nil, nil)
 	descRewritten       = prometheus.NewDesc("sallyport_rewritten_total", "Upstream errors that were answered by a problem in their place.", nil, nil)
 	descInFlight        = prometheus.NewDesc("sallyport_requests_in_flight", "Requests in flight.", nil, nil)
@@ -141,7 +143,7 @@ func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	for _, d := range []*prometheus.Desc{
-		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descConversations, descMessages, descMessagesRefused, descInFlight, descConns, descOpened, descRejected, descHandshake,
+		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descEventsRefused, descConversations, descMessages, descMessagesRefused, descInFlight, descConns, descOpened, descRejected, descHandshake,
 		descBytes, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
@@ -169,6 +171,7 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	counter(descRetries, m.Retries)
 	counter(descRewritten, g.count.rewritten.Load())
 	counter(descStripped, g.count.stripped.Load())
+	counter(descEventsRefused, g.count.eventsRefused.Load())
 	counter(descMessages, g.count.messages.Load())
 	counter(descMessagesRefused, g.count.messagesRefused.Load())
 	level(descConversations, g.count.conversations.Load())

@@ -38,6 +38,12 @@ func (s *Session) expectBody() Step {
 		return s.proceed(BodyStream, 0)
 	}
 	if encoding := first(s.r.Header, "Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		if s.api.bounds.Encoded == policy.DecodeIt {
+			if s.coding = strings.Join(s.r.Header["Content-Encoding"], ","); s.r.ContentLength > s.api.bounds.Body {
+				return s.oversize()
+			}
+			return s.proceed(BodyWhole, s.api.bounds.Body)
+		}
 		s.miss("body: it has a content-encoding")
 		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
 		return s.proceed(BodyStream, 0)
@@ -111,6 +117,14 @@ func (s *Session) unreadable(refused bool, r *Refusal, rule, detail string) {
 // RequestBody hands over the request's body, whole or as a sample, as the step
 // before said. The session does not keep b.
 func (s *Session) RequestBody(b []byte, now time.Time) Step {
+	step := s.requestBody(b, now)
+	if s.decoded != nil && step.Verb == Proceed && step.Body == BodyNone {
+		step.Replace, s.decoded = s.decoded, nil
+	}
+	return step
+}
+
+func (s *Session) requestBody(b []byte, now time.Time) Step {
 	if s.refusal != nil {
 		return s.refuse()
 	}
@@ -137,6 +151,12 @@ func (s *Session) RequestBody(b []byte, now time.Time) Step {
 	}
 	if int64(len(b)) > s.api.bounds.Body {
 		return s.oversize()
+	}
+	if s.coding != "" {
+		text, ok := s.undo(b)
+		if b = text; !ok || s.refusal != nil {
+			return s.proceed(BodyNone, 0)
+		}
 	}
 	if s.entry != nil {
 		return s.enterBody(b, now)

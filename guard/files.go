@@ -43,6 +43,11 @@ func (s *Session) files() {
 		if !s.on(inspecting) {
 			continue
 		}
+		if f.Text {
+			if g := s.p.engine.Check(f.Content, sallyport.InBody, &s.inspected); g.Hit() {
+				s.hit(g, place, "in a text that is sent as a file")
+			}
+		}
 		if detail := strangeName(f.Name); detail != "" {
 			s.fault(inspecting, refusedAttack, "file.name", place, "traversal", detail)
 		}

@@ -118,11 +118,14 @@ type Step struct {
 	Body      BodyPlan
 	BodyLimit int64
 	Fetch     FetchKey
-	Refusal   *Refusal      // set when Verb is Refuse or Rewrite; shared, not to be changed
-	Head      []HeadEdit    // of Response, and of ResponseBody with Replace: changes to the answer's head, unless it is replaced
-	Replace   []byte        // of ResponseBody: the body to send in place of the one handed over; nil = that one
-	Wait      time.Duration // of Rewrite: how long to hold the answer back
-	Deadline  time.Duration // of the last step of a gRPC request's head: how long the call may take; zero = no bound
+	Refusal   *Refusal   // set when Verb is Refuse or Rewrite; shared, not to be changed
+	Head      []HeadEdit // of Response, and of ResponseBody with Replace: changes to the answer's head, unless it is replaced
+	// Replace is, of RequestBody, the body decoded: a door forwards it in place of
+	// the one handed over, without the fields that speak of that one's bytes
+	// (Content-Encoding, digests).
+	Replace  []byte        // of ResponseBody: the body to send in place of the one handed over; nil = that one
+	Wait     time.Duration // of Rewrite: how long to hold the answer back
+	Deadline time.Duration // of the last step of a gRPC request's head: how long the call may take; zero = no bound
 }
 
 // A HeadEdit drops one header of an answer or, with a Value, sets it.

@@ -53,6 +53,8 @@ type Session struct {
 	answerType   string
 	hushing      bool // ResponseBody is to look at an error
 	encoding     string
+	coding       string      // Content-Encoding of the request's body, to be undone
+	decoded      []byte      // that body without it, for the door
 	answerCoding string      // Content-Encoding of an answer that is looked at
 	kept         http.Header // head of that error
 	known        silent.Known
@@ -124,7 +126,7 @@ func (s *Session) release() {
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
-	s.answerCoding = ""
+	s.answerCoding, s.coding, s.decoded = "", "", nil
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]
 	s.reasons, s.unseen, s.fields = s.reasons[:0], s.unseen[:0], s.fields[:0]

@@ -192,7 +192,7 @@ func (m *Mistakes) bounds(b Bounds) {
 		}
 	}
 	oneOf(m, "bounds.oversize", b.Oversize, RefuseIt, PassIt)
-	oneOf(m, "bounds.encoded", b.Encoded, RefuseIt, PassIt)
+	oneOf(m, "bounds.encoded", b.Encoded, RefuseIt, DecodeIt, PassIt)
 }
 
 func (m *Mistakes) errors(path string, e Errors) {

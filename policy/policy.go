@@ -377,7 +377,7 @@ type Bounds struct {
 	Oversize Over  `yaml:"oversize" enum:"refuse|pass" doc:"What happens to a body beyond the bound. Default refuse."`
 	// Encoded says what happens to a request body with a Content-Encoding,
 	// which nobody here can read.
-	Encoded Over `yaml:"encoded" enum:"refuse|pass" doc:"What happens to a body with a Content-Encoding. Default refuse."`
+	Encoded Over `yaml:"encoded" enum:"refuse|decode|pass" doc:"What happens to a body with a Content-Encoding: refused, decoded (gzip, deflate, zstd), checked and forwarded plain, or passed unlooked at. Default refuse."`
 }
 
 // Over is what happens to what cannot be looked at.
@@ -387,7 +387,8 @@ type Over string
 const (
 	RefuseIt Over = "refuse"
 	PassIt   Over = "pass"
-	CheckIt  Over = "check" // of GraphQL over WebSocket
+	DecodeIt Over = "decode" // of encoded bodies
+	CheckIt  Over = "check"  // of GraphQL over WebSocket
 )
 
 // DefaultBounds are the bounds used where a policy gives none.

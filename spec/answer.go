@@ -6,6 +6,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/spec/jsondoc"
 	"sallyport.dev/spec/schema"
+	"sallyport.dev/spec/source"
 )
 
 // A Stray is a member of an answer that no schema for its object names or
@@ -92,4 +93,62 @@ func (o *Operation) Sensitive() []string {
 		}
 	}
 	return out
+}
+
+// DeclaresEvents reports whether the operation says what the events of an answer
+// with this status hold: by itemSchema (OpenAPI 3.2) or schema of
+// text/event-stream, or by a channel that sends messages.
+func (o *Operation) DeclaresEvents(status int) bool {
+	if o == nil {
+		return false
+	}
+	if o.channel != nil && len(o.channel.Sends) > 0 {
+		return true
+	}
+	r := o.response(status)
+	if r == nil {
+		return false
+	}
+	m := pick(r.media, eventStream)
+	return m != nil && m.name == eventStream && m.schema != nil
+}
+
+const eventStream = "text/event-stream"
+
+// eventSchema is the schema that the data of events is held to. An itemSchema
+// speaks of the event as a whole: then it is the contentSchema of its data, and
+// nothing where that is not given. A schema that does not speak of data as the
+// field of an event speaks of the data itself.
+func (b *docBuilder) eventSchema(x *source.Value, d *document) (*source.Value, *document) {
+	s := x.Get("itemSchema")
+	if s == nil {
+		s = x.Get("schema")
+	}
+	if !s.Is(source.Object) {
+		return nil, nil
+	}
+	item, id := b.object(s, d, "schema")
+	if item == nil {
+		return nil, nil
+	}
+	data := item.Get("properties").Get("data")
+	if data == nil {
+		if t := item.Get("type"); t.String() == "string" {
+			return nil, nil
+		}
+		return s, d
+	}
+	if !data.Is(source.Object) {
+		return nil, nil
+	}
+	if data, id = b.object(data, id, "schema"); data == nil {
+		return nil, nil
+	}
+	switch content := data.Get("contentSchema"); {
+	case content != nil:
+		return content, id
+	case data.Get("type").String() == "string":
+		return nil, nil
+	}
+	return s, d
 }

@@ -38,6 +38,7 @@ type media struct {
 	props   map[string]schema.Shape
 	names   map[string]string // of props, to themselves
 	items   map[string]schema.Shape
+	texts   map[string]bool // fields that are text and no files
 	others  schema.Shape
 }
 
@@ -437,11 +438,12 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 		return
 	}
 	delimiter := []byte("\r\n--" + boundary)
+	behind := ""
 	for n := 0; ; n++ {
 		if after, last := bytes.CutPrefix(rest, []byte("--")); last {
 			if len(after) > 0 && !bytes.HasPrefix(after, []byte("\r\n")) || len(bytes.Trim(after, " \t\r\n")) > 0 {
 				c.problem(sallyport.InBody, "", "multipart.syntax", "there is something behind the last part")
-				c.NotChecked = append(c.NotChecked, "body: behind the last part")
+				behind = string(after)
 			}
 			break
 		}
@@ -464,6 +466,9 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 	c.files(m)
 	if m != nil && m.schema != nil {
 		c.formObject(m.schema, m.props, m.others, m.items, m, first, sallyport.InBody)
+	}
+	if behind != "" { // no part, and yet there may be a reader for it
+		c.add(Param{In: sallyport.InBody, Name: "behind the last part", Raw: behind, Value: behind, Declared: true})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sallyport.dev"
+	"sallyport.dev/spec/source"
 )
 
 // A File is one file of a multipart body. Content is part of the body.
@@ -17,6 +18,7 @@ type File struct {
 	Declared string // media type that the sender gives, without parameters; "" = none
 	Detected string // media type of what the content begins with
 	Content  []byte
+	Text     bool // the schema declares the field as text: servers may take the content for it
 }
 
 // Bounds of the head of a part.
@@ -109,6 +111,7 @@ func (c *Check) files(m *media) {
 		if m == nil {
 			continue
 		}
+		f.Text = m.texts[f.Field]
 		if allowed := m.encoded[f.Field]; len(allowed) > 0 && !slices.ContainsFunc(allowed, f.Fits) {
 			c.problem(sallyport.InBody, place, "multipart.file-type", "a file's content is not of a media type that is declared")
 		}
@@ -136,4 +139,27 @@ func (c *Check) file(field, name, declared string, content []byte) {
 		what = "empty"
 	}
 	c.NotChecked = append(c.NotChecked, "file "+field+": "+strconv.Itoa(len(content))+" bytes, "+what)
+}
+
+// texts are the fields of a form that its schema declares as text, or as lists
+// of texts: no files, whatever a part calls itself.
+func (b *docBuilder) texts(s, encoding *source.Value, d *document) map[string]bool {
+	if !s.Is(source.Object) {
+		return nil
+	}
+	form, fd := b.object(s, d, "schema")
+	out := map[string]bool{}
+	for _, m := range form.Get("properties").Entries() {
+		v, vd := m.Value, fd
+		if !v.Is(source.Object) || encoding.Get(m.Key).Get("contentType") != nil {
+			continue
+		}
+		if v, vd = b.object(v, vd, "schema"); v.Get("type").String() == "array" && v.Get("items").Is(source.Object) {
+			v, _ = b.object(v.Get("items"), vd, "schema")
+		}
+		if v.Get("type").String() == "string" && v.Get("format").String() != "binary" && v.Get("format").String() != "byte" && v.Get("contentMediaType") == nil && v.Get("contentEncoding") == nil {
+			out[m.Key] = true
+		}
+	}
+	return out
 }

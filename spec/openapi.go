@@ -754,9 +754,16 @@ func (b *docBuilder) mediaTypes(c *source.Value, d *document) (out []*media) {
 		if !strings.Contains(t.name, "/") {
 			b.mistake(Position{File: d.name, Line: m.Line, Column: m.Column}, fmt.Sprintf("%q is no media type", m.Key), "such as application/json")
 		}
-		if s := x.Get("schema"); s != nil {
+		if t.name == eventStream {
+			if s, sd := b.eventSchema(x, xd); s != nil {
+				t.schema, t.kind = b.schema(s, sd), JSON
+			}
+		} else if s := x.Get("schema"); s != nil {
 			t.schema = b.schema(s, xd)
 			b.after = append(b.after, t.shape)
+			if t.kind == Multipart {
+				t.texts = b.texts(s, x.Get("encoding"), xd)
+			}
 			if t.kind == XML {
 				t.xml = b.xmlShape(s, xd, map[*source.Value]*xmlShape{})
 			}
