@@ -7,10 +7,10 @@ declare -A why=(
   [postgresql]="the system of record beyond one machine" [redis-server]="counts limits for several nodes" [nginx-light]="the peer that costs are compared with"
   [chromium]="the console is tested in a browser" [wrk]="makes load"
   [libxml2-utils]="xmllint, the judge of XML Schema"
-  [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do"
+  [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do" [sslscan]="looks for what is out of date in our TLS"
 )
 case "${1:-test}" in
-  test) need=(postgresql redis-server chromium libxml2-utils openssl curl) ;;
+  test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan) ;;
   bench) need=(nginx-light wrk) ;;
   *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
 esac
