@@ -273,9 +273,7 @@ func (p *passage) answerStored(e *cache.Entry, relief string) {
 		}
 	}
 	editHead(h, step.Head)
-	reliefs := len(p.out.Relief)
-	p.addSides()
-	added := len(p.out.Relief) > reliefs
+	added := p.r.Method == http.MethodGet && p.addSides()
 	var contentRange string
 	if !p.changed && !added { // the conditions and ranges of another body mean nothing
 		a.status, a.whole, contentRange = e.Answer(p.r.Method, p.r.Header)

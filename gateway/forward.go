@@ -604,6 +604,8 @@ func (p *passage) reply() outcome {
 		editHead(a.header, step.Head)
 	}
 	if ended && !bodyless && len(p.adds) > 0 {
+		p.storing(a.whole) // as it came
+		p.storedWhole()
 		p.addSides()
 	}
 	if !bodyless && step.Body == guard.BodyStream {

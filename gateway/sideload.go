@@ -142,30 +142,33 @@ type spot struct {
 	member string
 }
 
-// addSides puts the resources into the answer that p.up.whole holds.
-func (p *passage) addSides() {
+// addSides puts the resources into the answer that p.up.whole holds, and
+// reports whether there were any to put in.
+func (p *passage) addSides() bool {
 	a := &p.up
 	if len(p.adds) == 0 || a.status != http.StatusOK || !jsonType(first(a.header["Content-Type"])) || len(a.header["Content-Encoding"]) > 0 || len(a.whole) > sideAnswer {
-		return
+		return false
 	}
 	var doc jsondoc.Doc
 	if doc.Parse(a.whole, jsondoc.Limits{Bytes: sideAnswer, Nodes: 1 << 16}) != nil {
-		return
+		return false
 	}
 	var spots []spot
 	ids := make([][]string, len(p.adds)) // distinct ones, of each rule
-	left := p.side.Most
+	left, over := p.side.Most, false
 	for i, r := range p.adds {
 		seen := map[string]bool{}
 		p.find(&doc, 0, strings.Split(r.From[1:], "/"), -1, func(object int, values []string, list bool) {
-			if left <= 0 || has(&doc, object, r.Name) {
+			if has(&doc, object, r.Name) {
 				return
 			}
 			for _, v := range values {
 				if !seen[v] {
-					if left--; left < 0 {
+					if left == 0 {
+						over = true
 						return
 					}
+					left--
 					seen[v] = true
 					ids[i] = append(ids[i], v)
 				}
@@ -174,11 +177,11 @@ func (p *passage) addSides() {
 			spots = append(spots, spot{end: int(n.End) - 1, empty: n.Count == 0, ids: values, list: list, rule: i, member: r.Name})
 		})
 	}
-	if left <= 0 {
+	if over {
 		p.out.Reason = &sallyport.Reason{Stage: sallyport.StageForward, Rule: "sideload.most", Detail: "the answer names more resources than may be put into one", Mode: sallyport.Observe}
 	}
 	if len(spots) == 0 {
-		return
+		return false
 	}
 	p.caller = p.ses.Behalf()
 	got, calls := p.gather(ids)
@@ -217,6 +220,7 @@ func (p *passage) addSides() {
 	a.header["Content-Length"] = []string{strconv.Itoa(len(a.whole))}
 	a.length = int64(len(a.whole))
 	p.out.Relief = append(p.out.Relief, fmt.Sprintf("sideload: %d resources by %d requests", count(got), calls))
+	return true
 }
 
 func count(got []map[string][]byte) (n int) {

@@ -28,7 +28,7 @@ paths:
     responses: {"200": {description: ok, content: {application/json: {schema: {type: object}}}}}}}
   /plain: {get: {operationId: plain, responses: {"200": {description: ok, content: {application/json: {schema: {type: array}}}}}}}
   /customers: {get: {operationId: customers, security: [{key: ["customers:read"]}], parameters: [{name: ids, in: query, schema: {type: string}}], responses: {"200": {description: ok}}}}
-  /customers/{id}: {get: {operationId: customer, security: [{key: ["customers:read"]}], parameters: [{name: id, in: path, required: true, schema: {type: string, pattern: "^[a-z0-9]+$"}}], responses: {"200": {description: ok}}}}
+  /customers/{id}: {get: {operationId: customer, security: [{key: ["customers:read"]}], parameters: [{name: id, in: path, required: true, schema: {type: string, pattern: "^[a-z0-9]+$"}}], responses: {"200": {description: ok, content: {application/json: {}}}}}}
   /tags/{id}: {get: {operationId: tag, parameters: [{name: id, in: path, required: true, schema: {type: string}}], responses: {"200": {description: ok}}}}
   /admin: {get: {operationId: admin, security: [{key: ["admin"]}], responses: {"200": {description: ok}}}}
 components: {securitySchemes: {key: {type: apiKey, in: header, name: X-API-Key}}}
@@ -60,6 +60,7 @@ func (w *warehouse) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.mu.Unlock()
 	out.Header().Set("Content-Type", "application/json")
 	out.Header().Set("ETag", `"1"`)
+	out.Header().Set("Cache-Control", "private, max-age=60")
 	customer := func(id string) string { return fmt.Sprintf(`{"id": %q, "name": "secret of %s"}`, id, id) }
 	path, _ := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/customers/"))
 	switch {
@@ -119,7 +120,7 @@ func TestSideload(t *testing.T) {
 	rec := newRecorder()
 	d := open(t, gateway.Options{Recorder: rec, Program: program(t, guard.API{API: sallyport.API{Name: "orders"}, Spec: set, Policy: pol}),
 		APIs: []gateway.API{{Name: "orders", Upstreams: []gateway.Upstream{{URL: up.URL}}, Sideload: &gateway.Sideload{Param: "include", Most: 100, Rules: []gateway.Side{one, tags, many, always}}}}})
-	ask := func(t *testing.T, h2 bool, key, target string) (*http.Response, string) {
+	at := func(t *testing.T, d *door, h2 bool, key, target string) (*http.Response, string) {
 		t.Helper()
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", d.url(target), nil)
 		req.Header.Set("X-API-Key", key)
@@ -134,6 +135,10 @@ func TestSideload(t *testing.T) {
 			t.Fatal(err)
 		}
 		return res, string(b)
+	}
+	ask := func(t *testing.T, h2 bool, key, target string) (*http.Response, string) {
+		t.Helper()
+		return at(t, d, h2, key, target)
 	}
 	type item struct {
 		ID       int
@@ -242,6 +247,29 @@ func TestSideload(t *testing.T) {
 		_, body := ask(t, false, "full-key", "/plain")
 		if want := ` [ {"customer":"c1","who":{"id": "c1", "name": "secret of c1"}} , {"customer":"c2","who":{"id": "c2", "name": "secret of c2"}} ] `; body != want {
 			t.Errorf("got  %q\nwant %q", body, want)
+		}
+	})
+	t.Run("with stored answers", func(t *testing.T) {
+		pol := pol
+		pol.Cache = policy.Cache{Mode: policy.On, Per: policy.PerCaller}
+		d := open(t, gateway.Options{Program: program(t, guard.API{API: sallyport.API{Name: "orders"}, Spec: set, Policy: pol}),
+			APIs: []gateway.API{{Name: "orders", Upstreams: []gateway.Upstream{{URL: up.URL}}, Sideload: &gateway.Sideload{Param: "include", Most: 100, Rules: []gateway.Side{one}}}}})
+		w.reset()
+		_, bare := at(t, d, false, "full-key", "/orders")
+		_, first := at(t, d, false, "full-key", "/orders?include=who")
+		if n := w.count("/"); n != 1+12 || first == bare || !strings.Contains(first, "secret of c11") {
+			t.Errorf("%d requests reached the upstream, want 13", n)
+		}
+		for _, h2 := range []bool{false, true} {
+			if _, again := at(t, d, h2, "full-key", "/orders?include=who"); again != first || w.count("/") != 13 {
+				t.Errorf("h2 %v: asked again: %d requests to the upstream", h2, w.count("/"))
+			}
+			if _, again := at(t, d, h2, "full-key", "/orders"); again != bare {
+				t.Errorf("h2 %v: the stored answer was changed: %s", h2, again)
+			}
+		}
+		if _, body := at(t, d, false, "narrow-key", "/orders?include=who"); strings.Contains(body, "secret") || !strings.Contains(body, `"who":null`) {
+			t.Errorf("with fewer rights: %s", body)
 		}
 	})
 	if !slices.ContainsFunc(rec.list(), func(x *sallyport.Exchange) bool { return x.Path == "/customers/c1" && x.Principal.Subject == "full" }) {

@@ -32,6 +32,14 @@ func main() {
 	mux.HandleFunc("POST /items", answer(201, "Location", "/items"))
 	mux.HandleFunc("GET /account", answer(200, "Cache-Control", "private, max-age=60"))
 	mux.HandleFunc("GET /stock/{id}", answer(200, "Cache-Control", "public, max-age=60"))
+	mux.HandleFunc("GET /orders", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintln(w, `[{"order": 1, "customer_id": "ada"}, {"order": 2, "customer_id": "bob"}, {"order": 3, "customer_id": "ada"}]`)
+	})
+	mux.HandleFunc("GET /customers/{id}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, "{\"id\": %q, \"asked\": %d}\n", r.PathValue("id"), asked.Add(1))
+	})
 	mux.HandleFunc("GET /static/", answer(200, "Cache-Control", "public, max-age=3600", "Content-Type", "text/css"))
 	srv := &http.Server{Addr: "127.0.0.1:9005", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(srv.ListenAndServe())
