@@ -127,7 +127,9 @@ func refusalOf(t policy.Treatment) *Refusal {
 // says. A door then leaves Range and If-Range out of the request, and asks for
 // the encoding identity. It is valid between the last step of the request and
 // the answer.
-func (s *Session) PlainAnswer() bool { return s.op != nil && s.op.answer != nil && s.op.answer.acts() }
+func (s *Session) PlainAnswer() bool {
+	return s.op != nil && (s.op.answer != nil && s.op.answer.acts() || s.entry != nil && s.entry.graph != nil && !s.r.Upgrade && s.op.modes[rewriting] == sallyport.Enforce)
+}
 
 // changedHead are edits for the head of an answer whose body is changed, or of
 // the answer to a HEAD whose body would perhaps be.

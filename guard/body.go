@@ -197,6 +197,9 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 
 // checkAnswer is the part of Response that compares it with the contract.
 func (s *Session) checkAnswer(status int, h http.Header) Step {
+	if s.refusal == nil && s.entry != nil && s.hearsGraph(status, h) {
+		return s.graphAnswer(h)
+	}
 	if s.refusal != nil || s.api == nil || s.op.spec == nil && s.op.answer == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
 	}
@@ -248,6 +251,9 @@ func (s *Session) ResponseBody(b []byte, now time.Time) Step {
 		return s.proceed(BodyNone, 0)
 	}
 	s.plan = BodyNone
+	if s.graphing {
+		return s.hushGraph(b, now)
+	}
 	if s.op.answer != nil {
 		return s.judgeAnswer(b)
 	}

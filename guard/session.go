@@ -53,6 +53,7 @@ type Session struct {
 	answerType   string
 	hushing      bool // ResponseBody is to look at an error
 	encoding     string
+	graphing     bool        // ResponseBody is to look at errors of GraphQL
 	coding       string      // Content-Encoding of the request's body, to be undone
 	decoded      []byte      // that body without it, for the door
 	answerCoding string      // Content-Encoding of an answer that is looked at
@@ -126,6 +127,7 @@ func (s *Session) release() {
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
+	s.graphing = false
 	s.answerCoding, s.coding, s.decoded = "", "", nil
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]
