@@ -25,6 +25,8 @@ test: ## install what the tests need, then vet and test everything, the browser 
 
 test-full: test ## the same with the race detector on the packages that share memory
 	$(GO) test -race -timeout 30m . ./cmd/... ./guard/... ./gateway/... ./identity/... ./observe/... ./store/... ./discovery/... ./inventory/... ./spec/...
+	@test/setup.sh dex
+	$(GO) test -count 1 -tags full -timeout 10m ./test/integration/dex
 
 bench: build ## CPU, memory and time beside nginx, Coraza with the Core Rule Set and others
 	@test/setup.sh bench

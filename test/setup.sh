@@ -9,10 +9,19 @@ declare -A why=(
   [libxml2-utils]="xmllint, the judge of XML Schema"
   [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do" [sslscan]="looks for what is out of date in our TLS"
 )
+if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are taken from, built from its module (cgo: gcc)
+  [ -x .cache/bin/dex ] && exit 0
+  echo "building Dex: the second OpenID provider that sallyport is tried against (minutes, once)"
+  mkdir -p .cache/dex .cache/bin && cd .cache/dex
+  [ -e go.mod ] || go mod init tool # a module of its own: none of what Dex needs is ours
+  go get -tool github.com/dexidp/dex/cmd/dex@v0.0.0-20260303133905-11d2eeb52b42
+  go build -o ../bin/dex github.com/dexidp/dex/cmd/dex
+  exit 0
+fi
 case "${1:-test}" in
   test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan) ;;
   bench) need=(nginx-light wrk) ;;
-  *) echo "usage: test/setup.sh test|bench" >&2; exit 2 ;;
+  *) echo "usage: test/setup.sh test|bench|dex" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -29,8 +29,22 @@ function generation() {
   ];
 }
 
+// What was issued outlives a rotation, as it would with any provider's database.
+const issued = new Map();
+class Kept {
+  constructor(kind) { this.key = (id) => `${kind}:${id}`; }
+  async upsert(id, payload) { issued.set(this.key(id), payload); }
+  async find(id) { return issued.get(this.key(id)); }
+  async findByUid() { return undefined; }
+  async findByUserCode() { return undefined; }
+  async consume(id) { Object.assign(issued.get(this.key(id)) ?? {}, { consumed: Math.floor(Date.now() / 1000) }); }
+  async destroy(id) { issued.delete(this.key(id)); }
+  async revokeByGrantId(grant) { for (const [k, v] of issued) if (v.grantId === grant) issued.delete(k); }
+}
+
 function build() {
   const provider = new Provider(issuer, {
+    adapter: Kept,
     jwks: { keys: generations.flat() }, // the first key of an algorithm signs
     clients: [client('service', { grant_types: ['client_credentials', exchange] }),
       ...(clientKeys.keys.length ? [client('signed', { client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', jwks: clientKeys })] : []),
