@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,24 +43,26 @@ const (
 )
 
 // FlightKey is under what questions are the same: target, scope and all headers
-// that are known to matter, within one set of credentials.
+// that are known to matter, within one set of credentials. It is a digest: it
+// names no secret, and is short whatever a client has sent.
 func (s *Store) FlightKey(q *Request, r *Rules, e *Entry) string {
 	key := target(q.API, q.Host, q.Target) + "\x00" + scopeOf(q, r, q.Caller)
-	for _, name := range []string{"Authorization", "Cookie"} {
-		if q.Credentialed {
-			for _, v := range q.Header[name] {
-				sum := sha256.Sum256([]byte(v))
-				key += "\x00" + string(sum[:])
+	if q.Credentialed {
+		var secrets []string
+		for name := range q.Header {
+			if secret(name) {
+				secrets = append(secrets, name)
 			}
 		}
+		slices.Sort(secrets)
+		key += "\x00" + varied(secrets, q.Header)
 	}
-	if e != nil && len(e.vary) > 0 {
-		return key + "\x00" + varied(e.vary, q.Header)
+	names := s.variesBy(q, r)
+	if e != nil {
+		names = e.vary
 	}
-	if names := s.variesBy(q, r); len(names) > 0 {
-		key += "\x00" + varied(names, q.Header)
-	}
-	return key
+	sum := sha256.Sum256([]byte(key + "\x00" + varied(names, q.Header)))
+	return string(sum[:])
 }
 
 // variesBy is by which fields the youngest answer of a target varies.
