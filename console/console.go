@@ -36,24 +36,32 @@ import (
 // What the console needs of the rooms beside it; cmd satisfies Engine, and
 // *observe.Journal, *observe.Recorder and *inventory.Inventory the others.
 type (
-	Engine    = api.Engine
-	Journal   = api.Journal
-	Originals = api.Originals
-	Recorder  = api.Recorder
-	Inventory = api.Inventory
+	Engine = api.Engine
+	// PoolKeeper is what an Engine may do besides.
+	PoolKeeper = api.PoolKeeper
+	Journal    = api.Journal
+	Originals  = api.Originals
+	Recorder   = api.Recorder
+	Inventory  = api.Inventory
 
 	// Values that an Engine reports.
-	Program     = api.Program
-	ProgramAPI  = api.ProgramAPI
-	Provider    = api.Provider
-	Build       = api.Build
-	Retention   = api.Retention
-	Limit       = api.Limit
-	LimitUser   = api.LimitUser
-	Paces       = api.Paces
-	Certificate = api.Certificate
-	OCSP        = api.OCSP
-	Notice      = api.Notice
+	Program      = api.Program
+	ProgramAPI   = api.ProgramAPI
+	Provider     = api.Provider
+	Build        = api.Build
+	Retention    = api.Retention
+	Limit        = api.Limit
+	LimitUser    = api.LimitUser
+	Paces        = api.Paces
+	Certificate  = api.Certificate
+	OCSP         = api.OCSP
+	Notice       = api.Notice
+	Pool         = api.Pool
+	PoolInstance = api.PoolInstance
+	PoolLoad     = api.PoolLoad
+	PoolSource   = api.PoolSource
+	PoolClass    = api.PoolClass
+	PoolCaller   = api.PoolCaller
 )
 
 // Options set a Console. Store, Key, Journal, Inventory, Recorder, Engine

@@ -847,6 +847,20 @@ func TestDecisionsAndInventory(t *testing.T) {
 		if over.Totals.Refuse == 0 || len(over.Instances) != 5 || over.Instances[2].Reason == "" || len(over.APIs) < 3 || len(over.Programs) != 2 || len(over.Series.Times) != 300 {
 			t.Errorf("the overview: %+v", over)
 		}
+		var pools struct {
+			Pools []struct {
+				API       string
+				Instances []struct{ URL string }
+				Load      *struct {
+					Limit   float64
+					Classes []struct{ Shed int64 }
+				}
+			}
+		}
+		admin.want(200, "GET", "/api/v1/pools", nil).into(t, &pools)
+		if len(pools.Pools) == 0 || len(pools.Pools[0].Instances) == 0 || pools.Pools[0].Load == nil || pools.Pools[0].Load.Limit != 24 || len(pools.Pools[0].Load.Classes) != 2 || pools.Pools[len(pools.Pools)-1].Load != nil {
+			t.Errorf("the pools: %+v", pools)
+		}
 		for _, span := range []string{"1h", "1d"} {
 			admin.want(200, "GET", "/api/v1/overview?span="+span, nil)
 		}

@@ -126,6 +126,7 @@ func New(o Options) (*API, error) {
 	a.cacheOperations()
 	a.credentialOperations()
 	a.certificateOperations()
+	a.poolOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()

@@ -314,7 +314,7 @@ func (g *Gate) ask(a *Ask, now time.Time) (Ticket, *Refusal) {
 	if r := g.heat.judge(g, &t, a.Caller, safe, now); r != nil {
 		return t, g.refuse(r, t.class)
 	}
-	if load := t.party.load(now); !safe && g.capped && max(load, float64(t.party.inflight)) >= max(1, g.cap) && load >= generous*g.fair() {
+	if load := t.party.load(now); !g.preferred(t.class, now) && g.capped && max(load, float64(t.party.inflight)) >= max(1, g.cap) && load >= generous*g.fair() {
 		return t, g.refuse(&Refusal{Rule: "load.share", Own: true, After: 2 * time.Second,
 			Detail: "others wait because of what this caller has in flight"}, t.class)
 	}
@@ -337,6 +337,14 @@ func (g *Gate) withinFloor(c *class, now time.Time) bool {
 		return min(float64(c.places.inflight), c.places.load(now)) < max(1, c.Floor*room)
 	}
 	return c.cpu.at(now) <= c.Floor*g.heat.cpu.at(now)
+}
+
+// preferred reports whether c has less than twice what it is to keep: so long no
+// caller of it has to give way to others. Where places are held for longer than
+// usual, its floor alone would be soon reached.
+func (g *Gate) preferred(c *class, now time.Time) bool {
+	room := g.lim.room()
+	return c.Floor > 0 && (math.IsInf(room, 1) || c.places.load(now) < max(1, 2*c.Floor*room))
 }
 
 // admits reports whether there is a place for one of c now that is not due to

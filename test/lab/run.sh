@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lab: accuracy of inspection beside Coraza, validation beside a second judge, the recorded traffic, kill -9.
+# The lab: accuracy of inspection beside Coraza, validation beside a second judge, the recorded traffic, kill -9, overload.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echo "== inspection: recall and refusals of genuine values, by class and place"
@@ -8,3 +8,5 @@ echo "== the recorded requests through the whole guard"
 go run ./test/lab/recorded
 echo "== killed under load"
 go run ./test/lab/kill -sallyport bin/sallyport -rounds "${ROUNDS:-20}"
+echo "== more asked than the upstream can do; one costly caller"
+go run ./test/lab/load -sallyport bin/sallyport

@@ -280,6 +280,32 @@ func (e *Estate) Programs() []console.Program {
 }
 
 // Providers are the invented identity providers.
+func (e *Estate) Pools() []console.Pool {
+	pools := map[string]*console.Pool{}
+	var names []string
+	for _, in := range e.Instances() {
+		p := pools[in.API]
+		if p == nil {
+			p = &console.Pool{API: in.API}
+			pools[in.API] = p
+			names = append(names, in.API)
+		}
+		p.Instances = append(p.Instances, console.PoolInstance{URL: in.URL, Admission: string(in.Admission), Reason: in.Reason, Healthy: in.Healthy, Most: 1024})
+	}
+	var out []console.Pool
+	for i, name := range names {
+		p := pools[name]
+		if i == 0 {
+			p.Load = &console.PoolLoad{Limit: 24, Adaptive: true, InFlight: 23, Queued: 7, Slow: 1.2, Callers: 9, Fair: 2.6, CPU: 0.74, Over: 0.93, What: "cpu",
+				Sources: []console.PoolSource{{Name: "reports", CPU: 0.74}}, Refused: map[string]int64{"load.share": 12},
+				Classes: []console.PoolClass{{Name: "settlement", Floor: 0.3, InFlight: 4, Admitted: 5210}, {InFlight: 19, Queued: 7, Admitted: 98112, Waited: 310, Shed: 12}},
+				Top:     []console.PoolCaller{{Caller: "oidc nightly-report", Places: 6.5, CPU: 2.1}}}
+		}
+		out = append(out, *p)
+	}
+	return out
+}
+
 func (e *Estate) Providers() []console.Provider {
 	return []console.Provider{{Issuer: issuer, Keys: 2, Refreshed: e.started.Add(-90 * time.Second)}}
 }

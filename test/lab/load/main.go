@@ -71,7 +71,7 @@ func runOverload(ctx context.Context, binary, dir string, span time.Duration) (b
 	for _, name := range names[1:] {
 		all = append(all, &caller{name: name, rate: capacity * 4.8 / clients, work: service})
 	}
-	cpu, done, began := s.cpu(), s.up.Done.Load(), time.Now()
+	cpu, done, held, began := s.cpu(), s.up.Done.Load(), s.up.Held(), time.Now()
 	s.drive(ctx, span, all...)
 	took := time.Since(began)
 	cores := (s.cpu() - cpu).Seconds() / took.Seconds()
@@ -88,8 +88,14 @@ func runOverload(ctx context.Context, binary, dir string, span time.Duration) (b
 	goodput := float64(good) / (capacity * span.Seconds())
 	goldGood := float64(gold.count(200, 0, time.Hour)) / float64(gold.asked)
 	fmt.Printf("== overload: %d slots of %v, %.0f requests/s asked for %v of %.0f possible\n", n, service, float64(asked)/span.Seconds(), span, capacity)
-	fmt.Printf("goodput            %5.1f %% of capacity (first quarter %.1f, last %.1f); the upstream worked on %d\n", 100*goodput,
-		400*float64(first)/(capacity*span.Seconds()), 400*float64(last)/(capacity*span.Seconds()), s.up.Done.Load()-done)
+	fmt.Printf("goodput            %5.1f %% of capacity (first quarter %.1f, last %.1f)\n", 100*goodput,
+		400*float64(first)/(capacity*span.Seconds()), 400*float64(last)/(capacity*span.Seconds()))
+	busy, each := s.up.Held()-held, time.Duration(0)
+	if n := s.up.Done.Load() - done; n > 0 {
+		each = busy / time.Duration(n)
+	}
+	fmt.Printf("slots              %5.1f %% of their time held; each request for %.1f ms, so that %.1f %% of the capacity could be had on this machine\n",
+		100*busy.Seconds()/(n*took.Seconds()), float64(each)/1e6, 100*float64(service)/float64(each))
 	fmt.Printf("class with a floor %5.1f %% answered, p50 %v, p99 %v; alone p99 %v\n", 100*goldGood, ms(gold.quantile(.5, 0, time.Hour)), ms(gold.quantile(.99, 0, time.Hour)), ms(alone))
 	fmt.Printf("others             p50 %v, p99 %v of those answered; the least served got %.0f %% of an equal share; refused by status %v\n",
 		ms(quantile(.5, 0, time.Hour, all[1:]...)), ms(quantile(.99, 0, time.Hour, all[1:]...)), 100*float64(least)/((capacity-gold.rate)*span.Seconds()/clients), statuses(all[1:]...))

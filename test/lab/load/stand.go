@@ -207,7 +207,9 @@ func (c *caller) firstRefusal() time.Duration {
 	return first
 }
 
-func (c *caller) quantile(q float64, from, to time.Duration) time.Duration { return quantile(q, from, to, c) }
+func (c *caller) quantile(q float64, from, to time.Duration) time.Duration {
+	return quantile(q, from, to, c)
+}
 
 // quantile is of the time that requests took which were answered.
 func quantile(q float64, from, to time.Duration, callers ...*caller) time.Duration {

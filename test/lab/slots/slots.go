@@ -19,11 +19,16 @@ type Upstream struct {
 
 	free chan struct{}
 	busy atomic.Int64
+	held atomic.Int64
 	Done atomic.Int64 // requests that had their whole time
 }
 
 // New makes an upstream of n slots.
 func New(n int) *Upstream { return &Upstream{free: make(chan struct{}, n)} }
+
+// Held is for how long slots have been held, all together: longer than what was
+// asked for where the machine is too busy to end a sleep in time.
+func (u *Upstream) Held() time.Duration { return time.Duration(u.held.Load()) }
 
 var _ http.Handler = (*Upstream)(nil)
 
@@ -38,10 +43,11 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	took := time.Duration(ms) * time.Millisecond
+	took, began := time.Duration(ms)*time.Millisecond, time.Now()
 	busy := u.busy.Add(1)
 	time.Sleep(took)
 	u.busy.Add(-1)
+	u.held.Add(int64(time.Since(began)))
 	<-u.free
 	u.Done.Add(1)
 	if u.Reports {
