@@ -127,6 +127,7 @@ type Gate struct {
 	common   class // of those that no class fits
 	ticked   time.Time
 	fullAt   time.Time // when the limit was last reached
+	fullFrom time.Time // and since when, without a break
 
 	cap      float64 // places that one caller may have while others are harmed
 	capped   bool
@@ -138,6 +139,7 @@ type Gate struct {
 	slot     time.Duration // how long its requests hold a place
 	active   int
 	refusals map[string]int64 // by rule
+	looked   int              // answers in the present look at what is usual
 }
 
 type class struct {
@@ -152,14 +154,17 @@ type class struct {
 
 // operation is what is known of one operation.
 type operation struct {
-	// The best that it does: the lowest median of a few answers, and since the
-	// last view.
-	best, next time.Duration
-	few        [9]time.Duration
-	n          int
-	late       time.Duration // one answer in a hundred takes longer while there is room
-	cpu        float64       // expected, in seconds
-	used       time.Time
+	usual  time.Duration   // median where there is room
+	n      int             // answers that it rests on
+	early  []time.Duration // the newest of the first answers
+	moved  time.Time
+	first  time.Time
+	looked bool            // it was seen while few requests were let through
+	seen   []time.Duration // of what was asked while few requests were let through
+	asked  int             // and is not answered yet
+	late   time.Duration   // one answer in a hundred takes longer while there is room
+	cpu    float64         // expected, in seconds
+	used   time.Time
 }
 
 const (
@@ -207,12 +212,13 @@ func (g *Gate) Set(s Settings) {
 
 // A Ticket is a place. Done gives it back; the zero Ticket is no place.
 type Ticket struct {
-	g      *Gate
-	party  *party
-	class  *class
-	op     *operation
-	asked  time.Time
-	Waited time.Duration // in the queue
+	g       *Gate
+	party   *party
+	class   *class
+	op      *operation
+	asked   time.Time
+	looking bool          // asked while few requests were let through
+	Waited  time.Duration // in the queue
 }
 
 // Held reports whether t is a place that has not been given back by its holder.
@@ -332,7 +338,7 @@ func (g *Gate) withinFloor(c *class, now time.Time) bool {
 	if c.Floor == 0 {
 		return false
 	}
-	if room := g.lim.room(); !math.IsInf(room, 1) {
+	if room := g.lim.places(); !math.IsInf(room, 1) {
 		// A burst is its own affair as long as it has less on average.
 		return min(float64(c.places.inflight), c.places.load(now)) < max(1, c.Floor*room)
 	}
@@ -343,18 +349,29 @@ func (g *Gate) withinFloor(c *class, now time.Time) bool {
 // caller of it has to give way to others. Where places are held for longer than
 // usual, its floor alone would be soon reached.
 func (g *Gate) preferred(c *class, now time.Time) bool {
-	room := g.lim.room()
+	room := g.lim.places()
 	return c.Floor > 0 && (math.IsInf(room, 1) || c.places.load(now) < max(1, 2*c.Floor*room))
 }
 
 // admits reports whether there is a place for one of c now that is not due to
 // one who waits.
 func (g *Gate) admits(c *class) bool {
-	return float64(g.inflight) < g.lim.room() && (len(g.queue) == 0 || c.Floor > 0 && g.withinFloor(c, g.ticked))
+	return g.free(c) && (len(g.queue) == 0 || c.Floor > 0 && g.withinFloor(c, g.ticked))
+}
+
+// free reports whether there is a place for one of c; a class within its floor
+// need not stand back while what is usual is looked at.
+func (g *Gate) free(c *class) bool {
+	n := float64(g.inflight)
+	return n < g.lim.room() || c.Floor > 0 && n < g.lim.places() && g.withinFloor(c, g.ticked)
 }
 
 func (g *Gate) enter(t *Ticket, now time.Time) {
 	g.inflight++
+	if g.lim.probe == looking && t.op.asked+len(t.op.seen) < window {
+		t.looking = true
+		t.op.asked++
+	}
 	t.class.places.change(+1, now)
 	t.class.admitted++
 	t.party.change(+1, now)
@@ -426,7 +443,7 @@ func (g *Gate) leaveQueue(i int) {
 
 // wake gives places that are free to those who wait.
 func (g *Gate) wake(now time.Time) {
-	for len(g.queue) > 0 && float64(g.inflight) < g.lim.room() {
+	for len(g.queue) > 0 && float64(g.inflight) < g.lim.places() {
 		best := 0
 		for i := 1; i < len(g.queue); i++ {
 			if g.before(&g.queue[i].ticket, &g.queue[best].ticket, now) {
@@ -434,6 +451,9 @@ func (g *Gate) wake(now time.Time) {
 			}
 		}
 		w := g.queue[best]
+		if !g.free(w.ticket.class) {
+			return
+		}
 		g.leaveQueue(best)
 		w.ticket.class.waited++
 		g.enter(&w.ticket, now)
@@ -458,10 +478,18 @@ func (t Ticket) Done(s Sample) {
 	if s.Dropped {
 		g.lim.drop()
 	}
+	if t.looking {
+		t.op.told(s.RTT)
+		g.looked++
+		if t.op.asked == 0 && g.lim.probe != looking {
+			t.op.look()
+		}
+	}
 	if s.RTT > 0 && !s.Dropped {
-		t.op.see(s.RTT, len(g.queue) == 0 && float64(g.inflight) < g.lim.room()/2)
-		g.lim.sample(s.RTT, t.op.best, g.inflight+1, now)
-		if load <= generous*g.fair() || t.class.Floor > 0 {
+		calm := len(g.queue) == 0 && float64(g.inflight) < 0.7*g.lim.room() && g.lim.probe == idle && now.Sub(g.fullAt) > time.Second
+		t.op.see(s.RTT, calm, now)
+		g.lim.sample(s.RTT, t.op.usual, g.inflight+1, now)
+		if !t.op.young(now) && (load <= generous*g.fair() || t.class.Floor > 0) {
 			if float64(t.Waited+s.RTT) > slack*float64(t.op.late) {
 				g.harmed++
 				g.excess += float64(t.Waited+s.RTT)/float64(t.op.late) - 1
@@ -494,33 +522,77 @@ func (g *Gate) charge(t *Ticket, cpu time.Duration, now time.Time) {
 	}
 }
 
-// see learns from one answer; calm: there was room.
-func (o *operation) see(rtt time.Duration, calm bool) {
+// see learns from one answer; calm: there was room. Both quantiles are found by
+// stochastic approximation (Robbins and Monro, 1951). What is usual moves as fast
+// as it takes to begin with, and then by a fifteenth a second at most: what
+// becomes slower for want of room is not to become usual.
+func (o *operation) see(rtt time.Duration, calm bool, now time.Time) {
 	if o.late == 0 {
-		o.late = rtt
+		o.late, o.usual, o.moved, o.first = rtt, rtt, now, now
 	}
-	if calm { // stochastic approximation of a quantile (Robbins and Monro, 1951)
-		if step := o.late / 32; rtt > o.late {
-			o.late += min(step, rtt-o.late)
-		} else {
-			o.late -= step / 99
-		}
-	}
-	o.few[o.n] = rtt
-	if o.n++; o.n < len(o.few) && o.best > 0 {
+	young := o.young(now)
+	if !calm && !young {
 		return
 	}
-	few := o.few
-	slices.Sort(few[:o.n])
-	median := few[o.n/2]
-	if o.n == len(o.few) {
-		o.n = 0
+	o.n++
+	step := min(1.0/32, now.Sub(o.moved).Seconds()/15)
+	o.moved = now
+	switch {
+	case young:
+		o.begin(rtt)
+	case rtt > o.usual:
+		o.usual += min(time.Duration(step*float64(o.usual)), rtt-o.usual)
+	default:
+		o.usual -= min(time.Duration(step*float64(o.usual)), o.usual-rtt)
 	}
-	if o.best == 0 || median < o.best {
-		o.best = median
+	if step := o.late / 32; rtt > o.late {
+		o.late += min(step, rtt-o.late)
+	} else {
+		o.late -= step / 99
 	}
-	if o.next == 0 || median < o.next {
-		o.next = median
+}
+
+// begin takes one of the first answers: what is usual is their median.
+func (o *operation) begin(rtt time.Duration) {
+	if len(o.early) < window {
+		o.early = append(o.early, rtt)
+	} else {
+		o.early[o.n%window] = rtt
+	}
+	if n := len(o.early); n < 16 || o.n%8 == 0 {
+		sorted := slices.Clone(o.early)
+		slices.Sort(sorted)
+		o.usual = sorted[n/2]
+	}
+}
+
+// young reports whether it is too early to know what is usual: the first to be
+// answered are the fastest.
+func (o *operation) young(now time.Time) bool {
+	return !o.looked && (o.n < 100 || now.Sub(o.first) < 5*time.Second)
+}
+
+// told takes the answer to something that was asked while few were let through.
+func (o *operation) told(rtt time.Duration) {
+	if o.asked--; rtt > 0 {
+		o.seen = append(o.seen, rtt)
+	}
+}
+
+// look takes over what was seen while few requests were let through. Where
+// answers vary, the median of a few is a guess: it counts beside what was known,
+// unless both differ by more than three of its standard errors.
+func (o *operation) look() {
+	if n := len(o.seen); n >= 9 {
+		slices.Sort(o.seen)
+		median := o.seen[n/2]
+		spread := float64(o.seen[n*3/4]-o.seen[n/4]) / 1.35 // of a normal distribution's quartiles
+		if off := math.Abs(float64(median - o.usual)); off > 3*1.25*spread/math.Sqrt(float64(n)) {
+			o.usual = median
+		} else {
+			o.usual += (median - o.usual) * time.Duration(n) / time.Duration(n+min(o.n, 200))
+		}
+		o.late, o.looked, o.early, o.seen = max(o.usual, min(o.late, 8*o.usual)), true, nil, o.seen[:0]
 	}
 }
 
@@ -552,6 +624,28 @@ func (g *Gate) fair() float64 {
 
 // turn does what is due from time to time.
 func (g *Gate) turn(now time.Time) {
+	full := now.Sub(g.fullAt) < time.Second
+	if !full {
+		g.fullFrom = now
+	}
+	hogged := g.hogged(now)
+	long := func(since time.Time, much time.Duration) bool { // whoever hogs, it has been long enough
+		return now.Sub(since) > much && now.Sub(g.fullFrom) > much
+	}
+	if g.lim.look(now, full && (!hogged || long(g.lim.nextView, viewTime)), g.inflight, g.looked) {
+		g.looked = 0
+		for _, o := range g.ops {
+			if o.asked == 0 { // or when the last of what was asked is answered: the slow ones count too
+				o.look()
+			}
+		}
+		g.wake(now)
+	}
+	if more := g.lim.try(now, g.fullAt, !hogged || long(g.lim.trial.next, 5*time.Second)); more > 1 {
+		for _, o := range g.ops {
+			o.usual = time.Duration(float64(o.usual) * more)
+		}
+	}
 	if now.Sub(g.ticked) < tick {
 		return
 	}
@@ -560,16 +654,9 @@ func (g *Gate) turn(now time.Time) {
 		dt = 0
 	}
 	g.ticked = now
-	if g.lim.view(now, now.Sub(g.fullAt) < time.Second) {
-		for name, o := range g.ops {
-			if now.Sub(o.used) > 10*time.Minute {
-				delete(g.ops, name)
-				continue
-			}
-			if o.next > 0 {
-				o.best = o.next
-			}
-			o.next, o.n = 0, 0
+	for name, o := range g.ops {
+		if now.Sub(o.used) > 10*time.Minute {
+			delete(g.ops, name)
 		}
 	}
 	g.active, g.biggest, g.slot = g.parties.survey(now)
@@ -614,6 +701,12 @@ func (g *Gate) share(dt float64, now time.Time) {
 			g.cap, g.capped = math.Inf(1), false
 		}
 	}
+}
+
+// hogged reports whether somebody holds so much that few requests in flight
+// would tell nothing.
+func (g *Gate) hogged(now time.Time) bool {
+	return g.capped && now.Sub(g.cutAt) < 10*time.Second || g.slot > 20*g.lim.rtt && g.biggest > 4*g.fair()
 }
 
 // shedBelow is a coin that falls so in p of all cases.
