@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/guard/limit"
+	"sallyport.dev/store"
+	"sallyport.dev/test/integration/postgres"
 	"sallyport.dev/test/lab/slots"
 )
 
@@ -189,4 +194,58 @@ func TestLimitsGuideRunsAsWritten(t *testing.T) {
 	p := (&site{dir: dir, gateway: gateway}).start(t)
 	defer p.stop()
 	runGuide(t, "limits.md", dir, 9, places, "ask()", "times()")
+}
+
+func TestQuotasAreWrittenDown(t *testing.T) {
+	for name, database := range map[string]string{"sqlite": "", "postgres": postgres.Database(t)} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := store.Open(t.Context(), store.Options{Dir: dir, Key: make([]byte, 32), DatabaseURL: database, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			now := time.Now()
+			l := limit.Limit{Count: 10, Every: &limit.Calendar{Monthly: true}}
+			keys := []limit.Key{{Limit: "plan", Subject: "key:o'hara"}, {Limit: "plan", Addr: netip.MustParseAddr("2001:db8::")}, {Limit: "all"}}
+			left := func(m *limit.Memory) (out []int) {
+				for _, k := range keys {
+					out = append(out, m.Look(k, l, now).Remaining)
+				}
+				return out
+			}
+			m := limit.NewMemory(0)
+			book, err := openQuotas(t.Context(), s, dir, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, k := range keys {
+				for range i + 1 {
+					m.Take(k, l, 1, now)
+				}
+			}
+			for range 2 { // once more changes nothing
+				if err := book.write(t.Context(), now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			again := limit.NewMemory(0)
+			if _, err := openQuotas(t.Context(), s, dir, again); err != nil || fmt.Sprint(left(again)) != "[9 8 7]" {
+				t.Errorf("after a restart %v are left (%v), want [9 8 7]", left(again), err)
+			}
+			// Another node's counts are its own.
+			other := limit.NewMemory(0)
+			if _, err := openQuotas(t.Context(), s, t.TempDir(), other); err != nil || fmt.Sprint(left(other)) != "[10 10 10]" {
+				t.Errorf("at another node %v are left (%v)", left(other), err)
+			}
+			// A month that is over is not kept.
+			if err := book.write(t.Context(), now.AddDate(0, 2, 0)); err != nil {
+				t.Fatal(err)
+			}
+			var n int
+			if err := s.Reader().QueryRowContext(t.Context(), "SELECT count(*) FROM quota").Scan(&n); err != nil || n != 0 {
+				t.Errorf("%d rows of a month that is over (%v)", n, err)
+			}
+		})
+	}
 }

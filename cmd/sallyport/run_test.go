@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport.dev/test/integration/postgres"
 	"sallyport.dev/test/lab/issuer"
 )
 
@@ -36,7 +37,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	postgres.Stop()
+	os.Exit(code)
 }
 
 // A process is a running `sallyport run`.

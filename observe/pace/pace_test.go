@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,11 +13,18 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/observe/pace"
 	"sallyport.dev/store"
+	"sallyport.dev/test/integration/postgres"
 )
 
-func openStore(t *testing.T, dir string) *store.Store {
+func TestMain(m *testing.M) {
+	code := m.Run()
+	postgres.Stop()
+	os.Exit(code)
+}
+
+func openStore(t *testing.T, dir, database string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Dir: filepath.Join(dir, "data"), Key: make([]byte, 32), Logger: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(t.Context(), store.Options{Dir: filepath.Join(dir, "data"), Key: make([]byte, 32), DatabaseURL: database, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +44,13 @@ func exchange(at time.Time, who string, origin int) sallyport.Exchange {
 // suggestion follows the hundred, says how far the one is beyond it, and counts
 // no request that was turned away.
 func TestSuggestionsFollowTheCallers(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { follows(t, "") })
+	t.Run("postgres", func(t *testing.T) { follows(t, postgres.Database(t)) })
+}
+
+func follows(t *testing.T, database string) {
 	dir := t.TempDir()
-	s := openStore(t, dir)
+	s := openStore(t, dir, database)
 	defer func() { s.Close() }()
 	start := time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
 	now := start.Add(time.Hour)
@@ -107,7 +120,7 @@ func TestSuggestionsFollowTheCallers(t *testing.T) {
 	}
 	want(b)
 	s.Close()
-	s = openStore(t, dir)
+	s = openStore(t, dir, database)
 	b, err = pace.Open(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +136,7 @@ func TestSuggestionsFollowTheCallers(t *testing.T) {
 }
 
 func TestLittleIsNotEnough(t *testing.T) {
-	s := openStore(t, t.TempDir())
+	s := openStore(t, t.TempDir(), "")
 	defer s.Close()
 	start := time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
 	b, err := pace.Open(t.Context(), s, pace.Options{Now: func() time.Time { return start.Add(time.Hour) }, MaxOperations: 2, MaxCallers: 5})
