@@ -28,6 +28,7 @@ type counters struct {
 	connOpened, connRefused     atomic.Int64
 	handshakeFailed             atomic.Int64
 	requestBytes, responseBytes atomic.Int64
+	cpu                         [2]atomic.Int64 // nanoseconds that requests cost: reported, estimated
 }
 
 // bounds are the upper bounds of the duration's buckets.
@@ -64,6 +65,13 @@ func (c *counters) exchange(x *sallyport.Exchange) {
 	c.seconds.Add(int64(x.Duration))
 	c.requestBytes.Add(x.RequestBytes)
 	c.responseBytes.Add(x.ResponseBytes)
+	if n := x.Cost.CPU; n > 0 {
+		at := 0
+		if x.Cost.Estimated {
+			at = 1
+		}
+		c.cpu[at].Add(int64(n))
+	}
 }
 
 // Metrics is a snapshot of what a gateway has counted since it was made.
@@ -127,6 +135,7 @@ var (
 	descRejected        = prometheus.NewDesc("sallyport_connections_rejected_total", "Client connections closed because of a bound.", nil, nil)
 	descHandshake       = prometheus.NewDesc("sallyport_tls_handshakes_failed_total", "TLS handshakes that failed.", nil, nil)
 	descBytes           = prometheus.NewDesc("sallyport_body_bytes_total", "Bytes of bodies passed.", []string{"direction"}, nil)
+	descCost            = prometheus.NewDesc("sallyport_cost_cpu_seconds_total", "CPU time that requests cost their upstreams: reported by them, or estimated.", []string{"source"}, nil)
 	descBuffered        = prometheus.NewDesc("sallyport_body_bytes_held", "Bytes of bodies held in memory.", nil, nil)
 	descAnswered        = prometheus.NewDesc("sallyport_instance_requests_total", "Requests by instance: answered, or failed.", []string{"api", "instance", "outcome"}, nil)
 	descInstances       = prometheus.NewDesc("sallyport_instances", "Instances by API and admission.", []string{"api", "admission"}, nil)
@@ -144,7 +153,7 @@ func (g *Gateway) Describe(ch chan<- *prometheus.Desc) {
 	}
 	for _, d := range []*prometheus.Desc{
 		descRequests, descRefused, descDuration, descTries, descRetries, descRewritten, descStripped, descEventsRefused, descConversations, descMessages, descMessagesRefused, descInFlight, descConns, descOpened, descRejected, descHandshake,
-		descBytes, descBuffered, descAnswered, descInstances,
+		descBytes, descCost, descBuffered, descAnswered, descInstances,
 	} {
 		ch <- d
 	}
@@ -180,6 +189,9 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 	counter(descHandshake, m.Handshakes)
 	counter(descBytes, m.RequestBytes, "request")
 	counter(descBytes, m.ResponseBytes, "response")
+	for i, source := range []string{"reported", "estimated"} {
+		ch <- prometheus.MustNewConstMetric(descCost, prometheus.CounterValue, time.Duration(g.count.cpu[i].Load()).Seconds(), source)
+	}
 	level(descInFlight, m.InFlight)
 	level(descConns, m.Connections)
 	level(descBuffered, m.Buffered)

@@ -184,8 +184,8 @@ func TestLimitsGuideRunsAsWritten(t *testing.T) {
 	sixteen.Reports = true
 	up := httptest.NewServer(sixteen)
 	t.Cleanup(up.Close)
-	dir, gateway := t.TempDir(), freeAddr(t)
-	places := strings.NewReplacer("127.0.0.1:8092", gateway, "127.0.0.1:9452", freeAddr(t), "http://127.0.0.1:9007", up.URL)
+	dir, gateway, console := t.TempDir(), freeAddr(t), freeAddr(t)
+	places := strings.NewReplacer("127.0.0.1:8092", gateway, "127.0.0.1:9452", console, "http://127.0.0.1:9007", up.URL)
 	b, err := os.ReadFile("../../examples/limits/sallyport.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +193,18 @@ func TestLimitsGuideRunsAsWritten(t *testing.T) {
 	write(t, filepath.Join(dir, "sallyport.yaml"), places.Replace(string(b)))
 	p := (&site{dir: dir, gateway: gateway}).start(t)
 	defer p.stop()
+	defer func() {
+		res, err := http.Get("http://" + console + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		if !strings.Contains(string(b), `sallyport_cost_cpu_seconds_total{source="reported"} `) || strings.Contains(string(b), `{source="reported"} 0
+`) {
+			t.Error("the metrics do not say what requests cost")
+		}
+	}()
 	runGuide(t, "limits.md", dir, 9, places, "ask()", "times()")
 }
 

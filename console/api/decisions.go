@@ -92,10 +92,21 @@ type CallerView struct {
 	Binding string `json:"binding" maxLength:"32" doc:"What the token is bound to: dpop, certificate; empty: nothing"`
 }
 
+// CostView is what one request took of the upstream.
+type CostView struct {
+	CPU       float64 `json:"cpu" doc:"Milliseconds of CPU time"`
+	Estimated bool    `json:"estimated" doc:"CPU time is an estimate, from how long the request took"`
+	Bytes     int64   `json:"bytes"`
+	Rows      int64   `json:"rows"`
+	Money     float64 `json:"money"`
+	Units     float64 `json:"units" doc:"In the upstream's own unit"`
+}
+
 // DecisionDetail is one decision in full.
 type DecisionDetail struct {
 	Decision     Decision     `json:"decision"`
 	Caller       CallerView   `json:"caller" doc:"Who the request was made for, as proven"`
+	Cost         *CostView    `json:"cost,omitempty" doc:"What it took of the upstream, as far as anybody knows"`
 	Original     bool         `json:"original" doc:"The upstream's error was replaced, and its original can be opened"`
 	NotInspected []string     `json:"not_inspected" maxItems:"100" doc:"What was not looked at, and why"`
 	Program      string       `json:"program" maxLength:"200"`
@@ -162,6 +173,9 @@ func decisionDetail(x *sallyport.Exchange) DecisionDetail {
 	who := x.Principal
 	d := DecisionDetail{Decision: decision(x), Caller: CallerView{who.Kind, who.Issuer, who.Subject, who.Client, who.Actor, who.Binding}, NotInspected: full(x.Decision.NotInspected), Program: x.Decision.Program, Undocumented: []PlaceName{}, NewStatus: x.NewStatus,
 		Classes: []ClassView{}, Request: headers(x.RequestHeader), Response: headers(x.ResponseHeader), RequestBody: []ShapeLine{}, ResponseBody: []ShapeLine{}}
+	if c := x.Cost; c != (sallyport.Cost{}) {
+		d.Cost = &CostView{float64(c.CPU.Microseconds()) / 1000, c.Estimated, c.Bytes, c.Rows, float64(c.Money) / 1e6, c.Units}
+	}
 	for _, p := range x.Undocumented {
 		d.Undocumented = append(d.Undocumented, PlaceName{string(p.In), p.Name})
 	}

@@ -787,6 +787,26 @@ export interface components {
             /** Format: int64 */
             retries: number;
         };
+        CostView: {
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * Format: double
+             * @description Milliseconds of CPU time
+             */
+            cpu: number;
+            /** @description CPU time is an estimate, from how long the request took */
+            estimated: boolean;
+            /** Format: double */
+            money: number;
+            /** Format: int64 */
+            rows: number;
+            /**
+             * Format: double
+             * @description In the upstream's own unit
+             */
+            units: number;
+        };
         CountsView: {
             /**
              * Format: double
@@ -897,6 +917,8 @@ export interface components {
             /** @description Who the request was made for, as proven */
             caller: components["schemas"]["CallerView"];
             classes: components["schemas"]["ClassView"][];
+            /** @description What it took of the upstream, as far as anybody knows */
+            cost?: components["schemas"]["CostView"];
             decision: components["schemas"]["Decision"];
             /** @description The answer's status is not declared */
             new_status: boolean;
