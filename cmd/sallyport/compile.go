@@ -134,8 +134,17 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 	}
 	var errs []string
 	var known []sallyport.Operation
-	if len(a.Spec) > 0 {
+	if len(a.Spec) > 0 || a.GRPC.Reflection.URL != "" {
 		var sources []spec.Source
+		if a.GRPC.Reflection.URL != "" {
+			s, err := c.reflected(ctx, a)
+			if err != nil {
+				p := path + ".grpc.reflection"
+				m.add(c.at(p), "%s: %v", p, err)
+				return api, errs
+			}
+			sources = append(sources, s)
+		}
 		for _, s := range a.Spec {
 			sources = append(sources, spec.Source{Path: s})
 		}
@@ -229,6 +238,13 @@ func (c *config) fingerprint(apis []guard.API) string {
 			h.Write(b)
 		}
 	}
+	for i := range c.APIs {
+		if a := &c.APIs[i]; a.GRPC.Reflection.URL != "" {
+			if b, err := os.ReadFile(c.reflectedFile(a)); err == nil {
+				h.Write(b)
+			}
+		}
+	}
 	for _, a := range apis {
 		for _, o := range a.NamedOperations() {
 			fmt.Fprintln(h, a.Name, o.Key())
@@ -276,6 +292,11 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 		}
 		n += len(a.NamedOperations())
 		fmt.Fprintf(s.out, "  %-24s %4d operations declared, mode %s\n", a.Name, n, orObserve(a.Policy))
+		if a.Spec != nil && a.Spec.Proto() != nil {
+			for _, m := range a.Spec.Proto().Methods {
+				fmt.Fprintf(s.out, "    POST %-44s %s\n", m.Path, m.Kind())
+			}
+		}
 		for _, x := range a.Policy.Exceptions {
 			if x.Expires.Before(time.Now()) {
 				fmt.Fprintf(s.out, "    note: exception %s ended on %s and spares nothing any more\n", x.ID, x.Expires.Format(time.DateOnly))

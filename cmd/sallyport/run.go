@@ -143,6 +143,11 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.open(ctx); err != nil {
 		return err
 	}
+	for i := range e.cfg.APIs { // there is a place for it now
+		if a := &e.cfg.APIs[i]; a.GRPC.Reflection.URL != "" {
+			_, _ = e.cfg.reflected(ctx, a)
+		}
+	}
 	defer func() {
 		if err := e.store.Close(); err != nil {
 			e.log.Error("close the store", "error", err)
@@ -235,6 +240,7 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.announce(ctx, listeners, outward, consoleURL)
 	start(&front, doors, "watch of API keys", e.watchKeys)
+	start(&front, doors, "watch reflection", e.watchReflection)
 	start(&front, doors, "watch for changes", func(ctx context.Context) error { return e.watch(ctx, files) })
 
 	select {
