@@ -93,7 +93,7 @@ func (s *Session) expectMessages(m *proto.Method) Step {
 	c.method, c.way = m, [2]way{{form: form, encoding: encodingOf(s.r.Header)}}
 	if e := first(s.r.Header, "Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		s.miss("body: it has a content-encoding")
-		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
+		s.unreadable(s.api.bounds.Encoded != policy.PassIt, refusedMediaType, "body.content-encoding", "a body with a Content-Encoding cannot be checked")
 		return s.proceed(BodyStream, 0)
 	}
 	deadline, rule := s.deadline()
@@ -102,7 +102,7 @@ func (s *Session) expectMessages(m *proto.Method) Step {
 	}
 	if c.way[Asked].encoding == "?" {
 		s.miss("body: its messages are in an encoding that is not read here")
-		s.unreadable(s.api.bounds.Encoded == policy.RefuseIt, refusedEncoding, "grpc.encoding", "messages are read plain or in gzip")
+		s.unreadable(s.api.bounds.Encoded != policy.PassIt, refusedEncoding, "grpc.encoding", "messages are read plain or in gzip")
 	}
 	var step Step
 	if m.ClientStream && !form.Web {
