@@ -144,6 +144,10 @@ func (p *passage) try() (again bool) {
 		p.refuse(r.Kind, r.Header, nil)
 		return false
 	}
+	if k, ok := p.callEnds(); ok && p.r.Context().Err() == nil { // a time that the client has chosen says nothing of the instance
+		p.refuse(k, nil, forwardReason("call.deadline", "the call's time is over"))
+		return false
+	}
 	o, k, reason, safe = p.judge(err, p.reads() != reads)
 	p.late = k == guard.KindUpstreamTimeout
 	if k.Status == 0 { // the client went away
@@ -809,7 +813,7 @@ func (p *passage) answerStream(step guard.Step, bodyless, ended bool, o outcome)
 				p.cutAnswer(nil)
 				return o
 			}
-			if k, ok := p.callEnds(err); ok {
+			if k, ok := p.callEnds(); ok {
 				p.endCall(k)
 				return o
 			}

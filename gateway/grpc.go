@@ -359,12 +359,13 @@ func (p *passage) sealCall(h http.Header) {
 }
 
 // callEnds reports whether an answer that cannot be read on is ended by a
-// trailer of ours, and as what.
-func (p *passage) callEnds(err error) (guard.Kind, bool) {
+// trailer of ours, and as what. An upstream that was told of the deadline may
+// find it over a moment before it is here.
+func (p *passage) callEnds() (guard.Kind, bool) {
 	if r := p.conv.refused(); r != nil {
 		return r.Kind, true
 	}
-	return guard.KindUpstreamTimeout, p.calls && p.deadline > 0 && (timedOut(err) || p.g.o.Now().Sub(p.began) >= p.deadline)
+	return guard.KindUpstreamTimeout, p.calls && p.deadline > 0 && p.g.o.Now().Sub(p.began) >= p.deadline-10*time.Millisecond
 }
 
 // endCall ends an answer that has begun: with the trailer of gRPC.
