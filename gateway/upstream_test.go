@@ -132,7 +132,7 @@ func TestLongBodies(t *testing.T) {
 			t.Errorf("h2 %v: %d bytes, %v", h2, n, err)
 		}
 		close(stop)
-		if peak := <-most; peak > 2*before.HeapAlloc+32<<20 { // a collection waits until the heap has doubled
+		if peak := <-most; peak > 2*before.HeapAlloc+size/2 { // a collection waits until the heap has doubled, and a busy machine lets it wait longer
 			t.Errorf("h2 %v: %d MiB on the heap, %d before, for a body of %d MiB", h2, peak>>20, before.HeapAlloc>>20, size>>20)
 		}
 	}
