@@ -251,10 +251,11 @@ func Fields(b []byte) (fields [][2]string, ok bool) {
 			continue
 		}
 		name, value, found := bytes.Cut(line, []byte(":"))
-		if !found || len(name) == 0 || len(fields) == 256 {
+		if !found || len(fields) == 256 || bytes.IndexByte(value, '\r') >= 0 || len(name) == 0 ||
+			bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			return nil, false
 		}
-		fields = append(fields, [2]string{strings.ToLower(strings.TrimSpace(string(name))), strings.Trim(string(value), " \t")})
+		fields = append(fields, [2]string{strings.ToLower(string(name)), strings.Trim(string(value), " \t")})
 	}
 	return fields, true
 }

@@ -74,6 +74,7 @@ func FuzzText(f *testing.F) {
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 1, 9, 1, 0, 0, 0, 0})
 	f.Add([]byte{0, 255, 255, 255, 255})
+	f.Add([]byte("\x80\x00\x00\x00\x05\r: x\n"))
 	f.Add([]byte{128, 0, 0, 0, 16, 'g', 'r', 'p', 'c', '-', 's', 't', 'a', 't', 'u', 's', ':', ' ', '0', '\r', '\n'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var z frame.Inflater
