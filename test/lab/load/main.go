@@ -126,14 +126,15 @@ func runCostly(ctx context.Context, binary, dir string, after time.Duration, rep
 		return all
 	}
 	calm := others()
-	s.drive(ctx, 30*time.Second, calm...)
+	quiet := s.drive(ctx, 30*time.Second, calm...).quantile(.99, 0, time.Hour)
 	costly := &caller{name: "costly", rate: rate, work: 50 * service}
 	now := others()
-	s.drive(ctx, after+6*time.Second, append(now, costly)...)
+	machine := s.drive(ctx, after+6*time.Second, append(now, costly)...)
 	limited := costly.firstRefusal()
 	before, during := quantile(.99, 0, time.Hour, calm...), quantile(.99, limited, limited+after, now...)
 	// Once limited, what the costly caller has in flight still takes its time.
 	settled := quantile(.99, 5*time.Second, 5*time.Second+after, now...)
+	busy := machine.quantile(.99, 5*time.Second, 5*time.Second+after)
 	refused, early := 0, 0
 	for _, c := range now {
 		early += c.asked - c.count(200, 0, time.Hour)
@@ -147,8 +148,11 @@ func runCostly(ctx context.Context, binary, dir string, after time.Duration, rep
 	fmt.Printf("limited after      %.1f s; %d of its %d requests answered, refused by status %v\n", limited.Seconds(), costly.count(200, 0, time.Hour), costly.asked, statuses(costly))
 	fmt.Printf("others, p99        calm %v; from its first refusal on %v (%.2f ×); from the fifth second on %v (%.2f ×), each for %v\n", ms(before),
 		ms(during), float64(during)/float64(before), ms(settled), float64(settled)/float64(before), after)
+	fmt.Printf("machine            p99 of a bare sleep of %v: calm %v, from the fifth second on %v; what is above it for others: calm %v, then %v\n", service,
+		ms(quiet), ms(busy), ms(before-quiet), ms(settled-busy))
 	fmt.Printf("others, refused    %d in the first five seconds, %d after\n", early-refused, refused)
-	ok := limited > 0 && limited <= 5*time.Second && float64(settled) <= 1.2*float64(before) && costly.count(200, 0, time.Hour) > 0
+	// What the machine adds by itself is not held against anybody.
+	ok := limited > 0 && limited <= 5*time.Second && float64(settled) <= 1.2*float64(before)+float64(max(0, busy-quiet)) && costly.count(200, 0, time.Hour) > 0
 	return verdict(ok), nil
 }
 

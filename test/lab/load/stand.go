@@ -159,9 +159,24 @@ type row struct {
 	status   int // 0: no answer
 }
 
-func (s *stand) drive(ctx context.Context, span time.Duration, callers ...*caller) {
+// drive has callers ask for span. It gives how long sleeps of the service's time
+// took meanwhile, with nothing in between: what the machine itself adds.
+func (s *stand) drive(ctx context.Context, span time.Duration, callers ...*caller) (machine *caller) {
 	began := time.Now()
 	var all sync.WaitGroup
+	machine = &caller{}
+	all.Go(func() {
+		for time.Since(began) < span && ctx.Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+			at := time.Now()
+			all.Go(func() {
+				time.Sleep(service)
+				machine.mu.Lock()
+				defer machine.mu.Unlock()
+				machine.rows = append(machine.rows, row{at.Sub(began), time.Since(at), 200})
+			})
+		}
+	})
 	for i, c := range callers {
 		all.Go(func() {
 			rnd := mathrand.New(mathrand.NewPCG(uint64(i), 11))
@@ -186,6 +201,7 @@ func (s *stand) drive(ctx context.Context, span time.Duration, callers ...*calle
 		})
 	}
 	all.Wait()
+	return machine
 }
 
 func (c *caller) count(status int, from, to time.Duration) (n int) {
