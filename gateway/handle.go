@@ -391,7 +391,11 @@ func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reas
 	p.wrote = true
 	p.out.Status = k.Status
 	p.out.Reason = reason
-	p.out.ResponseBytes = p.writeRefusal(k, extra)
+	if v := p.ses.SOAP(); v > 0 && p.r.Method == http.MethodPost {
+		p.out.ResponseBytes = writeFault(p.w, v, k, p.id, extra)
+	} else {
+		p.out.ResponseBytes = p.writeRefusal(k, extra)
+	}
 	p.finish()
 }
 

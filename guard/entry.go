@@ -8,6 +8,7 @@ import (
 	sallyport "sallyport.dev"
 	"sallyport.dev/guard/authn"
 	"sallyport.dev/policy"
+	"sallyport.dev/spec"
 	"sallyport.dev/spec/graphql"
 )
 
@@ -18,8 +19,10 @@ type entry struct {
 	op      *operation            // what holds until then
 	ops     map[string]*operation // by key: "query user", "rpc tools/call/search"
 	ordered []*operation          // the same, in order
-	graph   *graph                // nil: JSON-RPC
+	graph   *graph                // nil: none
 	rpc     *rpc
+	soap    *spec.SOAP
+	at      string // path of the service, as the WSDL writes it
 }
 
 // graph is what a GraphQL entry needs.
@@ -55,6 +58,11 @@ func (a *API) NamedOperations() []sallyport.Operation {
 			out = append(out, sallyport.Operation{API: a.Name, Method: r.Kind, Template: r.Name, Declared: true})
 		}
 	}
+	if a.Spec != nil && a.Spec.SOAP() != nil {
+		for _, o := range a.Spec.SOAP().Operations() {
+			out = append(out, sallyport.Operation{API: a.Name, Method: policy.VerbSOAP, Template: o.Name, Declared: true})
+		}
+	}
 	if a.Policy.JSONRPC.Path != "" {
 		for _, name := range a.Policy.JSONRPC.Methods {
 			out = append(out, sallyport.Operation{API: a.Name, Method: policy.VerbRPC, Template: name, Declared: true})
@@ -88,6 +96,12 @@ func (a *api) enter(c *API, inspected bool) (m Mistakes) {
 		}
 		a.entries = append(a.entries, e)
 		return e
+	}
+	if c.Spec != nil && c.Spec.SOAP() != nil {
+		for _, path := range c.Spec.SOAP().Paths() {
+			e := make(path, policy.VerbSOAP)
+			e.soap, e.at = c.Spec.SOAP(), path
+		}
 	}
 	if c.Spec != nil && c.Spec.GraphQL() != nil {
 		g := c.Policy.GraphQL
@@ -228,6 +242,10 @@ func (s *Session) entryHead(now time.Time) {
 		s.graphHead(now)
 		return
 	}
+	if s.entry.soap != nil {
+		s.soapHead()
+		return
+	}
 	s.rpcHead()
 }
 
@@ -240,6 +258,8 @@ func (s *Session) enterBody(b []byte, now time.Time) Step {
 	}
 	if s.entry.graph != nil {
 		s.graphBody(b, now)
+	} else if s.entry.soap != nil {
+		s.soapBody(b, now)
 	} else {
 		s.rpcBody(b, now)
 	}

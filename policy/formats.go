@@ -8,6 +8,9 @@ import (
 // VerbRPC stands in the place of the HTTP method in operations of JSON-RPC.
 const VerbRPC = "rpc"
 
+// VerbSOAP stands in the place of the HTTP method in operations of SOAP.
+const VerbSOAP = "soap"
+
 func (m *Mistakes) formats(a API) {
 	g := a.GraphQL
 	m.path("graphql.path", g.Path)

@@ -60,6 +60,7 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		b.set.graph = schema
 	}
 	b.grpc()
+	b.set.soap = l.soap
 	if len(l.mistakes) == 0 {
 		b.finish()
 	}
@@ -104,7 +105,8 @@ type loader struct {
 	documents map[string]*document // by uri; nil = could not be read
 	failed    map[string]error     // why
 	homes     []*home
-	graphs    []graphql.Source       // GraphQL schemas, all of which make one
+	graphs    []graphql.Source // GraphQL schemas, all of which make one
+	soap      *SOAP
 	xsds      map[string]*xsd.Schema // XML schemas, by URI; nil = has mistakes
 	protos    []proto.Source         // Protocol Buffers descriptions, all of which make one schema
 	mistakes  []Mistake
@@ -204,6 +206,10 @@ func (l *loader) source(s Source) []*document {
 	if !info.IsDir() {
 		if protoName(abs) {
 			l.protoFile(abs, s.Path, h)
+			return nil
+		}
+		if wsdlName(abs) {
+			l.wsdl(abs, s.Path, h)
 			return nil
 		}
 		if graphName(abs) || l.introspection(abs, h) {

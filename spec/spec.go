@@ -47,6 +47,7 @@ type Set struct {
 	notes      []Mistake
 	graph      *graphql.Schema
 	protos     *proto.Schema
+	soap       *SOAP
 }
 
 // GraphQL is the GraphQL schema among the sources, nil if there is none. Its

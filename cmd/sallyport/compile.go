@@ -355,6 +355,11 @@ func orObserve(p policy.API) sallyport.Mode {
 func contracts(a *guard.API) []inventory.Contract {
 	api := a.Name
 	var out []inventory.Contract
+	if w := a.Spec.SOAP(); w != nil {
+		for _, o := range w.Operations() {
+			out = append(out, inventory.Contract{Operation: sallyport.Operation{API: api, Method: policy.VerbSOAP, Template: o.Name, Declared: true}})
+		}
+	}
 	if g := a.Spec.GraphQL(); g != nil {
 		for _, r := range g.Roots() {
 			out = append(out, inventory.Contract{Operation: sallyport.Operation{API: api, Method: r.Kind, Template: r.Name, Declared: true},
