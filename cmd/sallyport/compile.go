@@ -298,6 +298,9 @@ func (k checkCmd) Run(ctx context.Context, s streams) error {
 			}
 		}
 		for _, x := range a.Policy.Exceptions {
+			if odd := strangeRule(x.Rule); odd != "" {
+				fmt.Fprintf(s.out, "    note: exception %s spares nothing: %s\n", x.ID, odd)
+			}
 			if x.Expires.Before(time.Now()) {
 				fmt.Fprintf(s.out, "    note: exception %s ended on %s and spares nothing any more\n", x.ID, x.Expires.Format(time.DateOnly))
 			}
