@@ -64,7 +64,8 @@ type pool struct {
 	compared         atomic.Int64              // when the instances are to be compared next
 	budget           atomic.Int64              // retries that may be made, in hundredths
 
-	pressed atomic.Bool // passive failures would leave nobody: they are not heeded
+	spoke   atomic.Int64 // when a failure was logged last, in unix nanoseconds
+	pressed atomic.Bool  // passive failures would leave nobody: they are not heeded
 }
 
 // An instance is one address of a pool and what is known about it.
@@ -362,6 +363,17 @@ func (p *pool) settle(ctx context.Context, u Upstream, addrs []netip.Addr, port 
 	return nil
 }
 
+// mayWarn keeps a pool that fails again and again from saying so each time:
+// what happened is in the metrics and in each decision. Two lines may come together.
+func (p *pool) mayWarn() bool {
+	now := p.now().UnixNano()
+	last := p.spoke.Load()
+	if now-last < int64(time.Second) {
+		return true
+	}
+	return now-last >= int64(time.Minute) && p.spoke.CompareAndSwap(last, now)
+}
+
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -449,7 +461,7 @@ func (p *pool) insist(tried []*instance) (try, error) {
 	if best == nil {
 		return try{}, reason
 	}
-	if p.pressed.CompareAndSwap(false, true) {
+	if p.pressed.CompareAndSwap(false, true) && p.mayWarn() {
 		p.log.Warn("every instance fails: they are asked all the same, for no other is left", "api", p.name)
 	}
 	best.inflight.Add(1)
@@ -639,7 +651,9 @@ func (in *instance) eject(h *Health, again bool) {
 	in.backoff = min(max(in.backoff*2, h.Backoff), h.MaxBack)
 	in.row.Store(0)
 	in.out.Store(in.pool.now().Add(in.backoff).UnixNano())
-	in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", in.backoff)
+	if len(*in.pool.list.Load()) > 1 || in.pool.mayWarn() {
+		in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", in.backoff)
+	}
 }
 
 // recover takes in back after an answer.
