@@ -58,7 +58,7 @@ func (p *passage) relieved() bool {
 		Targeted: rules.Targeted, Tags: rules.Tags, Entry: rules.Entry, Coalesce: rules.Coalesce != "off", Wait: rules.Wait, DescribesIt: p.storable,
 	}
 	r, g := p.r, p.g
-	c.q = cache.Request{API: p.ses.API().Name, Method: r.Method, Host: r.Host, Target: p.target, Header: r.Header, Credentialed: p.ses.Credentialed(),
+	c.q = cache.Request{Ours: ours, API: p.ses.API().Name, Method: r.Method, Host: r.Host, Target: p.target, Header: r.Header, Credentialed: p.ses.Credentialed(),
 		Origin: p.fields[1].Value + "\x00" + p.fields[2].Value}
 	if o := p.pool.onward.Load(); o != nil && (o.OAuth2 != nil || o.Exchange != nil || len(o.Set) > 0) {
 		c.q.Credentialed = true // of ours
@@ -82,6 +82,13 @@ func (p *passage) relieved() bool {
 	}
 	c.on = true
 	return p.lookUp(c)
+}
+
+// ours reports whether a request header is one that the gateway sets by who asks
+// or by the request, so that what a client sent says nothing of it. What it sets
+// by host and scheme is part of the key.
+func ours(name string) bool {
+	return name == "X-Forwarded-For" || name == "X-Request-Id" || strings.HasPrefix(fold(name), "x-sallyport-")
 }
 
 // connectionHides reports whether Connection takes away a header that is keyed:
@@ -274,6 +281,11 @@ func (p *passage) answerStored(e *cache.Entry, relief string) {
 	}
 	editHead(h, step.Head)
 	added := p.r.Method == http.MethodGet && p.addSides()
+	if len(p.adds) > 0 && p.r.Method == http.MethodHead && a.status == http.StatusOK { // as a GET would
+		added = true
+		otherBody(h)
+		delete(h, "Content-Length")
+	}
 	var contentRange string
 	if !p.changed && !added { // the conditions and ranges of another body mean nothing
 		a.status, a.whole, contentRange = e.Answer(p.r.Method, p.r.Header)
@@ -373,8 +385,16 @@ func (p *passage) rescued() bool {
 	return true
 }
 
+// changedUpstream makes out of date what a change has made so. It has happened,
+// whatever becomes of its answer on the way to the client.
+func (p *passage) changedUpstream() {
+	if a := &p.up; p.ses.Changes() && !safe(p.r.Method) && a.status >= 200 && a.status < 400 {
+		p.invalidate()
+	}
+}
+
 // keepAnswer begins to store the upstream's answer, which the guard has let
-// pass, as it was sent. An answer to a change makes out of date what is stored.
+// pass, as it was sent.
 func (p *passage) keepAnswer() {
 	a, c := &p.up, p.cached
 	if c != nil {
@@ -382,9 +402,6 @@ func (p *passage) keepAnswer() {
 			return
 		}
 		c.begun = true
-	}
-	if p.ses.Changes() && !safe(p.r.Method) && a.status >= 200 && a.status < 400 {
-		p.invalidate()
 	}
 	if c == nil {
 		return

@@ -149,7 +149,7 @@ func (p *passage) elsewhere(status int, h http.Header) *sallyport.Reason {
 			}
 			to, err := url.Parse(strings.TrimSpace(v))
 			switch {
-			case err != nil:
+			case err != nil || strings.Contains(v, "\\"): // which browsers and their like take for a slash (WHATWG URL)
 				return forwardReason("egress.redirect", "the answer leads to what is no URL")
 			case to.Host == "" && to.Scheme == "" && to.Opaque == "":
 				continue // the same destination

@@ -100,8 +100,11 @@ func (p *passage) forward() {
 		}
 	}
 	p.leavePlace()
-	if p.after != nil { // the instance is free again
+	switch { // the instance is free again
+	case p.after != nil:
 		p.answerLate()
+	case p.laden:
+		p.answerLaden()
 	}
 }
 
@@ -530,6 +533,7 @@ func (p *passage) reply() outcome {
 	p.conv.lock()
 	step := p.ses.Response(a.status, a.header, g.o.Now())
 	p.conv.unlock()
+	p.changedUpstream()
 	switch step.Verb {
 	case guard.Proceed:
 	case guard.Rewrite:
@@ -607,10 +611,16 @@ func (p *passage) reply() outcome {
 		}
 		editHead(a.header, step.Head)
 	}
-	if ended && !bodyless && len(p.adds) > 0 {
-		p.storing(a.whole) // as it came
-		p.storedWhole()
-		p.addSides()
+	if len(p.adds) > 0 && p.r.Method == http.MethodHead && a.status == http.StatusOK {
+		otherBody(a.header)
+		delete(a.header, "Content-Length")
+	}
+	if ended && !bodyless && len(p.adds) > 0 && a.status == http.StatusOK {
+		p.laden = true
+		if a.std == nil && inHand && !p.changed {
+			a.whole = slices.Clone(a.whole) // it is the connection's
+		}
+		return o
 	}
 	if !bodyless && step.Body == guard.BodyStream {
 		p.events = p.ses.Events()

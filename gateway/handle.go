@@ -63,6 +63,8 @@ type passage struct {
 	wanted   []string  // names of what is to be put into the answer
 	adds     []*Side   // the rules it is done by
 	caller   guard.Caller
+	meant    string // key of the operation that a request of our own is for
+	laden    bool   // the answer waits for what is to be put into it
 	turn
 	after   *guard.Step // the answer that takes the upstream's place, once its time has come
 	idValue [1]string
@@ -212,7 +214,7 @@ func (p *passage) run() {
 		p.refuseStep(step)
 		return
 	}
-	if p.side != nil && !p.chosen() {
+	if (p.side != nil || p.meant != "") && !p.chosen() {
 		return
 	}
 	if k, reason := p.receive(step); k.Status != 0 {

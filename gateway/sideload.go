@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"sallyport.dev"
+	"sallyport.dev/gateway/http1"
 	"sallyport.dev/guard"
 	"sallyport.dev/spec/jsondoc"
 )
@@ -56,22 +57,23 @@ type sideKey struct{}
 // aside is what such a request carries.
 type aside struct {
 	as guard.Caller
+	op string // key of the operation that it is for, and no other
 }
 
 // sides finds what is to be put into the answer and takes the parameter that
 // names it out of the target. A name that no rule has is refused.
 func (p *passage) sides() (guard.Kind, string) {
 	if a, _ := p.r.Context().Value(sideKey{}).(*aside); a != nil {
-		p.req.As = a.as
+		p.req.As, p.meant = a.as, a.op
 		return guard.Kind{}, ""
 	}
 	api := p.g.program.Load().Serves(p.r.Host, p.req.Path)
 	pool := (*p.g.pools.Load())[api]
-	if pool == nil || p.r.Method != http.MethodGet {
+	if pool == nil || p.r.Method != http.MethodGet && p.r.Method != http.MethodHead {
 		return guard.Kind{}, ""
 	}
 	p.side = pool.side.Load()
-	if p.side == nil || !strings.Contains(p.req.RawQuery, p.side.Param) {
+	if p.side == nil || !strings.Contains(p.req.RawQuery, p.side.Param) && !strings.Contains(p.req.RawQuery, "%") {
 		return guard.Kind{}, ""
 	}
 	var rest []string
@@ -97,6 +99,7 @@ func (p *passage) sides() (guard.Kind, string) {
 	if p.wanted == nil {
 		return guard.Kind{}, ""
 	}
+	p.req.Sent = p.req.RawQuery
 	p.req.RawQuery = strings.Join(rest, "&")
 	p.target = p.req.Path
 	if p.req.RawQuery != "" {
@@ -108,10 +111,18 @@ func (p *passage) sides() (guard.Kind, string) {
 // chosen are the rules that the answer is treated by, once the guard has said
 // which operation it is. A name that none of its rules has is refused.
 func (p *passage) chosen() bool {
+	key := p.ses.Operation().Key()
+	if p.meant != "" && key != p.meant {
+		p.refuse(guard.KindNotFound, nil, &sallyport.Reason{Stage: sallyport.StageIdentify, Rule: "sideload.target", Place: sallyport.Place{In: sallyport.InPath},
+			Detail: "the id in an answer leads to another operation than the rule's", Mode: sallyport.Enforce})
+		return false
+	}
 	if p.side == nil {
 		return true
 	}
-	key := p.ses.Operation().Key()
+	if rest, ok := strings.CutPrefix(key, http.MethodHead+" "); ok {
+		key = http.MethodGet + " " + rest
+	}
 	for i := range p.side.Rules {
 		r := &p.side.Rules[i]
 		if r.Operation == key && (r.Always || slices.Contains(p.wanted, r.Name)) {
@@ -177,14 +188,17 @@ func (p *passage) addSides() bool {
 			spots = append(spots, spot{end: int(n.End) - 1, empty: n.Count == 0, ids: values, list: list, rule: i, member: r.Name})
 		})
 	}
-	if over {
-		p.out.Reason = &sallyport.Reason{Stage: sallyport.StageForward, Rule: "sideload.most", Detail: "the answer names more resources than may be put into one", Mode: sallyport.Observe}
-	}
+	defer func() {
+		if over {
+			p.out.Reason = &sallyport.Reason{Stage: sallyport.StageForward, Rule: "sideload.most", Detail: "the answer names more resources than may be put into one", Mode: sallyport.Observe}
+		}
+	}()
 	if len(spots) == 0 {
 		return false
 	}
 	p.caller = p.ses.Behalf()
 	got, calls := p.gather(ids)
+	room := sideBytes // for all that is put in: one id may stand there often
 	slices.SortStableFunc(spots, func(x, y spot) int { return x.end - y.end })
 	out := make([]byte, 0, len(a.whole)*2)
 	at := 0
@@ -202,9 +216,11 @@ func (p *passage) addSides() bool {
 			if k > 0 {
 				out = append(out, ',')
 			}
-			if v := got[s.rule][id]; v != nil {
+			if v := got[s.rule][id]; v != nil && len(v) <= room {
+				room -= len(v)
 				out = append(out, v...)
 			} else {
+				over = over || v != nil
 				out = append(out, "null"...)
 			}
 		}
@@ -213,14 +229,33 @@ func (p *passage) addSides() bool {
 		}
 	}
 	a.whole = append(out, a.whole[at:]...)
-	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5", "Accept-Ranges", "Age", "Expires", "Signature", "Signature-Input"} {
-		delete(a.header, name) // they speak of the answer without
-	}
-	a.header["Cache-Control"] = []string{"private, no-store"}
+	otherBody(a.header)
 	a.header["Content-Length"] = []string{strconv.Itoa(len(a.whole))}
 	a.length = int64(len(a.whole))
 	p.out.Relief = append(p.out.Relief, fmt.Sprintf("sideload: %d resources by %d requests", count(got), calls))
 	return true
+}
+
+// otherBody takes out of an answer's head what speaks of the answer without.
+func otherBody(h http.Header) {
+	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5", "Accept-Ranges", "Age", "Expires", "Signature", "Signature-Input"} {
+		delete(h, name)
+	}
+	h["Cache-Control"] = []string{"private, no-store"}
+}
+
+// answerLaden answers with what the upstream has sent and what is put into it.
+// That is asked for once the upstream's place and connection are free again: the
+// requests for it need some themselves.
+func (p *passage) answerLaden() {
+	a := &p.up
+	p.addSides()
+	if out, ok := p.w.(http1.Answerer); ok && len(a.trailer()) == 0 {
+		a.header["Content-Length"] = []string{strconv.Itoa(len(a.whole))}
+		p.answerAtOnce(out, served)
+		return
+	}
+	p.answerStream(guard.Step{}, false, true, served)
 }
 
 func count(got []map[string][]byte) (n int) {
@@ -309,12 +344,12 @@ func (p *passage) gather(ids [][]string) (got []map[string][]byte, calls int) {
 	}
 	gate := make(chan struct{}, sideParallel)
 	var wait sync.WaitGroup
-	ask := func(target string, take func(body []byte)) {
+	ask := func(op, target string, take func(body []byte)) {
 		calls++
 		gate <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-gate }()
-			if body := p.askAside(target); body != nil {
+			if body := p.askAside(op, target); body != nil {
 				take(body)
 			}
 		})
@@ -323,7 +358,7 @@ func (p *passage) gather(ids [][]string) (got []map[string][]byte, calls int) {
 		got[i] = map[string][]byte{}
 		if r.Batch.Operation == "" || len(ids[i]) < 2 {
 			for _, id := range ids[i] {
-				ask(fill(r.Target, id), func(body []byte) { keep(i, id, body) })
+				ask(r.Target, fill(r.Target, id), func(body []byte) { keep(i, id, body) })
 			}
 			continue
 		}
@@ -334,7 +369,7 @@ func (p *passage) gather(ids [][]string) (got []map[string][]byte, calls int) {
 					words = append(words, url.QueryEscape(id))
 				}
 			}
-			ask(r.Batch.Operation+"?"+url.QueryEscape(r.Batch.Param)+"="+strings.Join(words, ","), func(body []byte) {
+			ask(r.Batch.Operation, r.Batch.Operation+"?"+url.QueryEscape(r.Batch.Param)+"="+strings.Join(words, ","), func(body []byte) {
 				var doc jsondoc.Doc
 				if doc.Parse(body, jsondoc.Limits{Bytes: sideItem, Nodes: 1 << 16}) != nil {
 					return
@@ -382,8 +417,9 @@ func fill(template, id string) string {
 var conditional = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Expect", "Content-Type", "Content-Length", "Dpop"}
 
 // askAside makes one request as the caller, through the whole gateway, and
-// gives its answer's JSON, nil when there is none.
-func (p *passage) askAside(target string) []byte {
+// gives its answer's JSON, nil when there is none or when it is one of another
+// operation than op.
+func (p *passage) askAside(op, target string) []byte {
 	u, err := url.ParseRequestURI(target)
 	if err != nil {
 		return nil
@@ -393,7 +429,7 @@ func (p *passage) askAside(target string) []byte {
 		delete(h, name)
 	}
 	h["Accept"] = []string{"application/json"}
-	ctx := context.WithValue(p.r.Context(), sideKey{}, &aside{as: p.caller})
+	ctx := context.WithValue(p.r.Context(), sideKey{}, &aside{as: p.caller, op: http.MethodGet + " " + op})
 	r := (&http.Request{Method: http.MethodGet, URL: u, RequestURI: target, Host: p.r.Host, Header: h, Proto: p.r.Proto, ProtoMajor: p.r.ProtoMajor,
 		ProtoMinor: p.r.ProtoMinor, RemoteAddr: p.r.RemoteAddr, TLS: p.r.TLS, Body: http.NoBody}).WithContext(ctx)
 	w := &asideWriter{h: http.Header{}}
@@ -440,3 +476,7 @@ func (w *asideWriter) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// Flush does nothing: the answer is taken whole. Without it one that comes in
+// pieces could not be passed on.
+func (w *asideWriter) Flush() {}

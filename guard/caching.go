@@ -89,13 +89,54 @@ func (s *Session) Authority() string {
 	if s.id == nil || s.id.Principal.Anonymous() {
 		return ""
 	}
-	if len(s.r.Header["Cookie"]) > 0 && s.credential.In != sallyport.InCookie {
+	if s.secondCredential() {
 		return "" // the upstream may go by that
 	}
 	p := s.id.Principal
 	scopes := slices.Clone(s.id.Scopes)
 	slices.Sort(scopes)
-	return strings.Join([]string{p.Kind, p.Issuer, p.Subject, p.Client, p.Actor, s.id.ACR, strings.Join(scopes, " ")}, "\x01")
+	return strings.Join([]string{p.Kind, p.Issuer, p.Subject, p.Client, p.Actor, s.id.ACR, strings.Join(scopes, " "), s.id.Standing(claimsOf)}, "\x01")
+}
+
+// secondCredential reports whether the request carries anything that may be a
+// credential besides the one that proved the caller: nobody has looked at it, and
+// the upstream may.
+func (s *Session) secondCredential() bool {
+	h := s.r.Header
+	if len(h["Authorization"]) > 0 && s.id.Principal.Kind != "oidc" {
+		return true
+	}
+	if cookies := h["Cookie"]; len(cookies) > 0 && (s.credential.In != sallyport.InCookie || len(cookies) > 1 || strings.Contains(cookies[0], ";")) {
+		return true
+	}
+	own := ""
+	if s.credential.In == sallyport.InHeader {
+		own = textproto.CanonicalMIMEHeaderKey(s.credential.Name)
+	}
+	for name := range h {
+		if name != own && secretName(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// secretName reports whether a header looks by its name like one that holds a
+// credential. Those of proofs, and the ones that every request may have, do not.
+func secretName(name string) bool {
+	switch name {
+	case "Authorization", "Cookie", "Dpop": // looked at for themselves
+		return false
+	case "Proxy-Authorization":
+		return true
+	}
+	l := strings.ToLower(name)
+	for _, word := range [...]string{"api-key", "apikey", "api_key", "token", "auth", "session", "secret", "passw", "credential"} {
+		if strings.Contains(l, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // Credentialed reports whether the request carries anything that may be a
@@ -105,8 +146,13 @@ func (s *Session) Credentialed() bool {
 	if s.id != nil && !s.id.Principal.Anonymous() || s.r.Certificate != nil || s.credential != (sallyport.Place{}) {
 		return true
 	}
-	if len(h["Authorization"]) > 0 || len(h["Cookie"]) > 0 || len(h["Proxy-Authorization"]) > 0 || len(h["X-Api-Key"]) > 0 {
+	if len(h["Authorization"]) > 0 || len(h["Cookie"]) > 0 {
 		return true
+	}
+	for name := range h {
+		if secretName(name) {
+			return true
+		}
 	}
 	if s.api == nil || s.op.demands() {
 		return true

@@ -23,6 +23,7 @@ type Request struct {
 	Host          string // as received, with or without a port
 	Path          string // escaped, without the query
 	RawQuery      string
+	Sent          string // the query as it came, where the door has taken parameters of its own out of RawQuery; "" = RawQuery
 	Proto         string
 	TLS           bool
 	Header        http.Header

@@ -166,7 +166,7 @@ func methodRefusal(allowed []string) *Refusal {
 // memory it is named, once, for the door to fetch.
 func (s *Session) authenticate(now time.Time) FetchKey {
 	if as := &s.r.As; as.id != nil && as.api == s.api.api.Name {
-		s.id = as.id
+		s.id, s.credential = as.id, as.credential
 		return FetchKey{}
 	}
 	header := s.r.Header["Authorization"]

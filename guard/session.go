@@ -159,8 +159,9 @@ func (s *Session) Operation() sallyport.Operation {
 
 // A Caller is who a request is made for, as another session has proven it.
 type Caller struct {
-	api string
-	id  *authn.Identity
+	api        string
+	id         *authn.Identity
+	credential sallyport.Place // that proved it
 }
 
 // Behalf is who this request is made for, for requests that the door makes on
@@ -169,7 +170,7 @@ func (s *Session) Behalf() Caller {
 	if s.api == nil || s.id == nil {
 		return Caller{}
 	}
-	return Caller{s.api.api.Name, s.id}
+	return Caller{s.api.api.Name, s.id, s.credential}
 }
 
 // Principal is who the request is made for, as far as it has been proven.

@@ -51,11 +51,15 @@ func (s *Session) signature(now time.Time) {
 	if !s.mayFail(now) {
 		return
 	}
+	query := s.r.RawQuery
+	if s.r.Sent != "" {
+		query = s.r.Sent
+	}
 	scheme := "http"
 	if s.r.TLS {
 		scheme = "https"
 	}
-	id, rule := s.api.auth.Signature(&signed.Message{Method: s.r.Method, Scheme: scheme, Host: s.r.Host, Path: s.r.Path, RawQuery: s.r.RawQuery,
+	id, rule := s.api.auth.Signature(&signed.Message{Method: s.r.Method, Scheme: scheme, Host: s.r.Host, Path: s.r.Path, RawQuery: query,
 		Header: s.r.Header, Length: s.r.ContentLength, Body: s.raw, Whole: s.rawWhole}, now)
 	if rule == "" {
 		s.id = id

@@ -37,6 +37,7 @@ paths:
         "201": {description: made, content: {application/json: {schema: {type: object, required: [id], properties: {id: {type: string}, amount: {type: integer}}}}}}
   /v1/odd: {get: {responses: {"200": {description: ok, content: {application/json: {schema: {type: object, properties: {amount: {type: integer}}}}}}}}}
   /v1/away: {get: {responses: {"302": {description: elsewhere}}}}
+  /v1/fork: {get: {responses: {"302": {description: elsewhere}}}}
   /v1/within: {get: {responses: {"302": {description: elsewhere}}}}
   /v1/broken: {get: {responses: {"500": {description: broken}}}}
 `
@@ -72,6 +73,9 @@ func partner(t *testing.T, names ...string) (*httptest.Server, []byte) {
 			w.WriteHeader(http.StatusFound)
 		case "/v1/within":
 			w.Header().Set("Location", "https://files.partner.test/x")
+			w.WriteHeader(http.StatusFound)
+		case "/v1/fork": // a path by RFC 3986, another host to browsers and Node.js
+			w.Header().Set("Location", `/\evil.test/`+r.URL.RawQuery)
 			w.WriteHeader(http.StatusFound)
 		case "/v1/broken":
 			w.WriteHeader(http.StatusInternalServerError)
@@ -168,6 +172,7 @@ func TestCallsThatGoOut(t *testing.T) {
 		{"an answer that breaks the document", "GET", "https://api.partner.test/v1/odd", "", key, ours, 502, "schema.type"},
 		{"an error of theirs passes as it is", "GET", "https://api.partner.test/v1/broken", "", key, ours, 500, ""},
 		{"a redirect to the metadata service", "GET", "https://api.partner.test/v1/away", "", key, ours, 502, "egress.redirect"},
+		{"a redirect with two readings", "GET", "https://api.partner.test/v1/fork", "", key, ours, 502, "egress.redirect"},
 		{"a redirect to another destination", "GET", "https://api.partner.test/v1/within", "", key, ours, 302, ""},
 		{"an operation that nobody declared", "GET", "https://api.partner.test/v1/secrets", "", key, ours, 404, "operation.undeclared"},
 		{"a wrong key, inside", "GET", "https://api.partner.test/v1/broken", "", "wrong", ours, 401, "key.unknown"},

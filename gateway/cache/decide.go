@@ -199,7 +199,7 @@ func Storable(q *Request, r *Rules, status int, h http.Header, now time.Time) (s
 		return "", ByNoStore
 	case stale.noStore:
 		return "", ByRequest
-	case !known:
+	case !known || q.unlike(vary):
 		return "", ByVary
 	case len(h["Set-Cookie"])+len(h["Set-Cookie2"]) > 0 && !r.SetCookie:
 		return "", ByCookie

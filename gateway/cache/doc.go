@@ -11,6 +11,8 @@ package cache
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,6 +49,30 @@ type Request struct {
 	// none. It must not be made of a secret.
 	Caller       string
 	Credentialed bool // the request carries something that may be a credential
+	// Ours reports whether the upstream is told another value of a header than
+	// Header has, by who asks or by the request; nil: of none.
+	Ours func(name string) bool
+}
+
+// unlike reports whether one of the fields that an answer varies by reached the
+// upstream otherwise than the client sent it, so that nothing of the request says
+// for whom else the answer is.
+func (q *Request) unlike(vary []string) bool {
+	if len(vary) == 0 {
+		return false
+	}
+	for _, line := range q.Header["Connection"] {
+		names := fieldNames(line)
+		if names == nil || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(vary, name) }) {
+			return true
+		}
+	}
+	for name := range q.Header { // CGI and its like take an underscore for a hyphen
+		if strings.IndexByte(name, '_') > 0 && slices.Contains(vary, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			return true
+		}
+	}
+	return q.Ours != nil && slices.ContainsFunc(vary, q.Ours)
 }
 
 // A Reason says in one word why an answer was not stored, or a request not

@@ -399,7 +399,7 @@ func (s *Store) Freshen(e *Entry, q *Request, r *Rules, header http.Header, chan
 	if len(header["Set-Cookie"]) > 0 && !r.SetCookie {
 		return next
 	}
-	if _, ok := varyOf(h); !ok {
+	if vary, ok := varyOf(h); !ok || q.unlike(vary) {
 		return next
 	}
 	s.put(next, e.key, e.scope, changes)
