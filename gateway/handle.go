@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -104,6 +105,9 @@ func keepSmall(b []byte) []byte {
 // ServeHTTP guards, forwards and answers one request. It panics with
 // http.ErrAbortHandler when an answer that had begun can't be completed.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 2 && r.TLS == nil {
+		r.TLS, _ = r.Context().Value(stateKey{}).(*tls.ConnectionState)
+	}
 	p := passages.Get().(*passage)
 	p.g, p.w, p.r = g, w, r
 	defer p.end()

@@ -123,6 +123,9 @@ type Bounds struct {
 	Requests          int // in flight at once: 8,192; 503
 	ClientRequests    int // in flight at once from one client: 256; 429
 
+	Frames int // of HTTP/2 that carry nothing, a second of one connection, ten times as many at once: 200; closed
+	Resets int // HTTP/2 streams that end before their answer, a second of one connection, eight times as many at once: 50; closed
+
 	Waiting  int           // failed sign-ins held back until their time at once: 1,024; 503
 	Buffered int64         // bytes of bodies held in memory at once: 256 MiB; 503
 	Cache    int64         // bytes of stored answers: 64 MiB; the least asked for go
@@ -146,6 +149,8 @@ func (b Bounds) withDefaults() Bounds {
 	number(&b.ClientConnections, 512)
 	number(&b.Requests, 8192)
 	number(&b.ClientRequests, 256)
+	number(&b.Frames, 200)
+	number(&b.Resets, 50)
 	number(&b.Waiting, 1024)
 	number(&b.Buffered, 256<<20)
 	number(&b.Cache, 64<<20)

@@ -113,20 +113,11 @@ func (g *Gateway) fronts() {
 		Handler: g, ReadHeaderTimeout: b.HeadTime, IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
 		Protocols: new(http.Protocols), ErrorLog: slog.NewLogLogger(g.o.Log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 128, MaxReadFrameSize: 64 << 10, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
+			MaxConcurrentStreams: 128, MaxReadFrameSize: h2Frame, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
 			WriteByteTimeout: b.WriteTime, MaxReceiveBufferPerConnection: 2 << 20, MaxReceiveBufferPerStream: 512 << 10,
 		},
 	}
-	if g.o.Egress != nil {
-		g.standard.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			if t, ok := c.(*tls.Conn); ok {
-				if inner, ok := t.NetConn().(*clientConn); ok && inner.via != nil {
-					return context.WithValue(ctx, viaKey{}, inner.via)
-				}
-			}
-			return ctx
-		}
-	}
+	g.standard.ConnContext = connContext
 	g.standard.Protocols.SetHTTP1(true) // the reference front
 	g.standard.Protocols.SetHTTP2(true)
 	g.standard.Protocols.SetUnencryptedHTTP2(true)
@@ -384,7 +375,11 @@ func (g *Gateway) greet(l *Listener, c *clientConn) {
 			return
 		}
 		c.SetDeadline(time.Time{})
-		if h2 || g.o.Front == Reference {
+		if h2 {
+			g.handoff.give(g.watchHTTP2(c))
+			return
+		}
+		if g.o.Front == Reference {
 			g.handoff.give(c)
 			return
 		}
@@ -408,7 +403,9 @@ func (g *Gateway) greet(l *Listener, c *clientConn) {
 	switch proto := t.ConnectionState().NegotiatedProtocol; {
 	case proto == acmeTLS:
 		t.Close() // the handshake was the answer (RFC 8737)
-	case proto == "h2" || g.o.Front == Reference:
+	case proto == "h2":
+		g.handoff.give(g.watchHTTP2(t))
+	case g.o.Front == Reference:
 		g.handoff.give(t)
 	default:
 		if g.o.Egress != nil {

@@ -158,6 +158,8 @@ type doorBounds struct {
 	ClientConnections int           `yaml:"client_connections" doc:"Open at once from one client address. Default 512."`
 	Requests          int           `yaml:"requests" doc:"In flight at once; 503 beyond. Default 8192."`
 	ClientRequests    int           `yaml:"client_requests" doc:"In flight at once from one client; 429 beyond. Default 256."`
+	Frames            int           `yaml:"frames" doc:"Frames of HTTP/2 that carry nothing (settings, pings, priorities, windows, empty ones), a second of one connection, ten times as many at once; closed beyond. Default 200."`
+	Resets            int           `yaml:"resets" doc:"Requests by HTTP/2 that are broken off before their answer ends, a second of one connection, eight times as many at once; closed beyond. Default 50."`
 	Buffered          size          `yaml:"buffered" doc:"Bytes of bodies held in memory at once; 503 beyond. Default 256MiB."`
 	Cache             size          `yaml:"cache" doc:"Bytes of stored answers; those least asked for go. Default 64MiB."`
 	Drain             time.Duration `yaml:"drain" doc:"For requests in flight once serving ends; cut off beyond. Default 30s."`

@@ -354,7 +354,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: e.cfg.StripHeaders,
 		Bounds: gateway.Bounds{Target: int(b.Target), Header: int(b.Header), HeaderLines: b.HeaderLines, Body: int64(b.Body), HeadTime: b.HeadTime,
 			BodyIdle: b.BodyIdle, IdleTime: b.IdleTime, AnswerTime: b.AnswerTime, Connections: b.Connections, ClientConnections: b.ClientConnections,
-			Requests: b.Requests, ClientRequests: b.ClientRequests, Buffered: int64(b.Buffered), Cache: int64(b.Cache), Drain: b.Drain}}
+			Requests: b.Requests, ClientRequests: b.ClientRequests, Frames: b.Frames, Resets: b.Resets, Buffered: int64(b.Buffered), Cache: int64(b.Cache), Drain: b.Drain}}
 }
 
 // take puts a compiled configuration in force at the gateway's door.
