@@ -11,10 +11,14 @@ import (
 
 // writeFault answers a caller of a SOAP service: a fault (SOAP 1.1 section 4.4,
 // SOAP 1.2 section 5.4) that says what a problem document says, with its status.
-func writeFault(w http.ResponseWriter, version int, k guard.Kind, id string, extra [][2]string) int64 {
+// code is that of the upstream's fault whose place it takes, "" of a refusal.
+func writeFault(w http.ResponseWriter, version int, code string, k guard.Kind, id string, extra [][2]string) int64 {
 	var title strings.Builder
 	xml.EscapeText(&title, []byte(k.Title)) // a Builder does not fail
 	sender := k.Status < 500
+	if code != "" {
+		sender = code == "Client" || code == "Sender"
+	}
 	detail := `<problem xmlns="` + problemType + `" name="` + k.Name + `" status="` + strconv.Itoa(k.Status) + `" request-id="` + id + `"/>`
 	media, body := `text/xml; charset=utf-8`, ""
 	if version == 2 {

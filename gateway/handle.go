@@ -398,7 +398,7 @@ func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reas
 	p.out.Status = k.Status
 	p.out.Reason = reason
 	if v := p.ses.SOAP(); v > 0 && p.r.Method == http.MethodPost {
-		p.out.ResponseBytes = writeFault(p.w, v, k, p.id, extra)
+		p.out.ResponseBytes = writeFault(p.w, v, p.ses.FaultCode(), k, p.id, extra)
 	} else {
 		p.out.ResponseBytes = p.writeRefusal(k, extra)
 	}

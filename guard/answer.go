@@ -128,7 +128,7 @@ func refusalOf(t policy.Treatment) *Refusal {
 // the encoding identity. It is valid between the last step of the request and
 // the answer.
 func (s *Session) PlainAnswer() bool {
-	return s.op != nil && (s.op.answer != nil && s.op.answer.acts() || s.entry != nil && s.entry.graph != nil && !s.r.Upgrade && s.op.modes[rewriting] == sallyport.Enforce)
+	return s.op != nil && (s.entry != nil && s.entry.soap != nil && (s.op.modes[rewriting] == sallyport.Enforce || s.api.answers == sallyport.Enforce) || s.op.answer != nil && s.op.answer.acts() || s.entry != nil && s.entry.graph != nil && !s.r.Upgrade && s.op.modes[rewriting] == sallyport.Enforce)
 }
 
 // changedHead are edits for the head of an answer whose body is changed, or of
@@ -158,7 +158,7 @@ func (s *Session) expectAnswer(status int, h http.Header) Step {
 	case hasPrefixFold(s.answerType, "text/event-stream") || hasPrefixFold(s.answerType, "application/grpc"):
 		s.miss("answer: it streams")
 		return s.proceed(BodyStream, 0)
-	case !jsonType(s.answerType):
+	case !jsonType(s.answerType) && !s.op.spec.ValidatesXML(status, s.answerType):
 		if s.answerType != "" {
 			s.miss("answer: only JSON is checked")
 		}
@@ -229,6 +229,11 @@ func (s *Session) judgeAnswer(b []byte) Step {
 			return s.unseenAnswer(ruleUnreadable, "the answer's encoding is unknown or broken, or it is longer than the bound")
 		}
 		b, head = text, []HeadEdit{{Name: "Content-Encoding"}}
+	}
+	if !jsonType(s.answerType) { // XML that is held to its schema, and no more
+		s.op.spec.CheckResponseBody(c, s.answer, s.answerType, b)
+		s.answered()
+		return s.proceed(BodyNone, 0)
 	}
 	if r.Undeclared == "" {
 		c.HasDoc = false

@@ -200,6 +200,9 @@ func (s *Session) checkAnswer(status int, h http.Header) Step {
 	if s.refusal == nil && s.entry != nil && s.hearsGraph(status, h) {
 		return s.graphAnswer(h)
 	}
+	if s.refusal == nil && s.entry != nil && s.entry.soap != nil && status >= 200 {
+		return s.soapAnswer(status, h)
+	}
 	if s.refusal != nil || s.api == nil || s.op.spec == nil && s.op.answer == nil || s.api.answers == sallyport.Off || status < 200 {
 		return Step{Body: BodyStream}
 	}
@@ -224,7 +227,7 @@ func (s *Session) checkAnswer(status int, h http.Header) Step {
 		s.miss("answer: it has a content-encoding")
 	case hasPrefixFold(s.answerType, "text/event-stream") || hasPrefixFold(s.answerType, "application/grpc"):
 		s.miss("answer: it streams")
-	case !jsonType(s.answerType):
+	case !jsonType(s.answerType) && !s.op.spec.ValidatesXML(status, s.answerType):
 		if s.answerType != "" {
 			s.miss("answer: only JSON is checked")
 		}
@@ -253,6 +256,9 @@ func (s *Session) ResponseBody(b []byte, now time.Time) Step {
 	s.plan = BodyNone
 	if s.graphing {
 		return s.hushGraph(b, now)
+	}
+	if s.enveloped {
+		return s.judgeEnvelope(b, now)
 	}
 	if s.op.answer != nil {
 		return s.judgeAnswer(b)

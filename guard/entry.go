@@ -22,6 +22,7 @@ type entry struct {
 	graph   *graph                // nil: none
 	rpc     *rpc
 	soap    *spec.SOAP
+	headers spec.SOAPHeaders
 	at      string // path of the service, as the WSDL writes it
 }
 
@@ -101,7 +102,10 @@ func (a *api) enter(c *API, inspected bool) (m Mistakes) {
 		for _, path := range c.Spec.SOAP().Paths() {
 			e := make(path, policy.VerbSOAP)
 			e.soap, e.at = c.Spec.SOAP(), path
+			e.headers = spec.SOAPHeaders{Pass: c.Policy.SOAP.MustUnderstand == policy.PassIt, Understood: c.Policy.SOAP.Headers}
 		}
+	} else if c.Policy.SOAP.MustUnderstand != "" || len(c.Policy.SOAP.Headers) > 0 {
+		m = append(m, mistake("api %s: soap is set, and spec holds no WSDL document", c.Name))
 	}
 	if c.Spec != nil && c.Spec.GraphQL() != nil {
 		g := c.Policy.GraphQL

@@ -53,7 +53,10 @@ type Session struct {
 	answerType   string
 	hushing      bool // ResponseBody is to look at an error
 	encoding     string
-	graphing     bool        // ResponseBody is to look at errors of GraphQL
+	graphing     bool // ResponseBody is to look at errors of GraphQL
+	enveloped    bool // ResponseBody is to look at an answer of SOAP
+	called       *spec.SOAPOperation
+	faultCode    string      // of a fault that is replaced
 	coding       string      // Content-Encoding of the request's body, to be undone
 	decoded      []byte      // that body without it, for the door
 	answerCoding string      // Content-Encoding of an answer that is looked at
@@ -127,7 +130,7 @@ func (s *Session) release() {
 	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
-	s.graphing = false
+	s.graphing, s.enveloped, s.called, s.faultCode = false, false, nil, ""
 	s.answerCoding, s.coding, s.decoded = "", "", nil
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]

@@ -102,6 +102,9 @@ func (s *Session) whole() bool {
 
 // hush looks at the body of an error and says whether it is replaced.
 func (s *Session) hush(b []byte, now time.Time) Step {
+	if s.entry != nil && s.entry.soap != nil {
+		return s.hushFault(b, now)
+	}
 	replace := s.whole()
 	text, err := silent.Readable(b, s.encoding, s.answerType, s.op.errors.Bound)
 	if err != nil {
@@ -132,7 +135,13 @@ func (s *Session) rewritten(now time.Time) Step {
 			break
 		}
 	}
+	if status < 400 { // a fault that came as a success (SOAP 1.1 section 6.2 wants 500)
+		status = http.StatusInternalServerError
+	}
 	r := &Refusal{Kind: KindOfError(status), Action: sallyport.ActionAllow, Stage: sallyport.StageRewrite}
+	if s.faultCode == "Client" {
+		r.Title = "The service did not accept the call"
+	}
 	step := Step{Verb: Rewrite, Refusal: r}
 	if s.op.login {
 		class := s.op.errors.TimeClass

@@ -43,8 +43,11 @@ func (s *Session) soapBody(b []byte, now time.Time) {
 		}
 		return
 	}
-	op := s.entry.soap.Check(&s.check, s.entry.at, s.contentType, s.r.Header["Soapaction"], b)
-	if op != nil {
+	op, signed := s.entry.soap.Check(&s.check, &s.entry.headers, s.entry.at, s.contentType, s.r.Header["Soapaction"], b)
+	if signed {
+		s.miss("soap: WS-Security is bounded in its structure, its signatures are not verified")
+	}
+	if s.called = op; op != nil {
 		if o := s.entry.ops[policy.VerbSOAP+" "+op.Name]; o != nil {
 			s.name(o)
 			s.strictest(validate)

@@ -109,7 +109,10 @@ func TestWSDLMistakes(t *testing.T) {
 		{`element="q:GetQuote"`, `element="q:Nothing"`, "declare no element {urn:quotes}Nothing"},
 		{`type="q:symbol"/><xs:element name="note"`, `type="q:sym"/><xs:element name="note"`, "there is no type {urn:quotes}sym"},
 		{`message="q:GetQuoteIn"`, `message="q:No"`, `no message "q:No"`},
-		{`<types>`, `<import namespace="urn:x" location="x.wsdl"/><types>`, "wsdl:import is not supported"},
+		{`<types>`, `<import namespace="urn:x" location="x.wsdl"/><types>`, `"x.wsdl" cannot be read: no such file`},
+		{`<types>`, `<import namespace="urn:x" location="../x.wsdl"/><types>`, `outside the folder`},
+		{`<types>`, `<import namespace="urn:x" location="http://192.0.2.1/x.wsdl"/><types>`, `it is no file below the folder`},
+		{`<types>`, `<import namespace="urn:x"/><types>`, `import has no location`},
 		{`<service name="Quotes">`, `<service name="Quotes"><!-- `, ""},
 	} {
 		file := filepath.Join(t.TempDir(), "q.wsdl")
@@ -132,4 +135,119 @@ func FuzzSOAP(f *testing.F) {
 			t.Fatalf("%q is refused without a reason", body)
 		}
 	})
+}
+
+const security = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+
+// Header blocks that must be understood, and what a header of WS-Security holds.
+func TestSOAPHeaders(t *testing.T) {
+	const one = "http://schemas.xmlsoap.org/soap/envelope/"
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: "testdata/wsdl/quotes.wsdl"}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wsse := func(inside string) string {
+		return `<w:Security xmlns:w="` + security + `" xmlns:g="http://www.w3.org/2000/09/xmldsig#" s:mustUnderstand="1">` + inside + `</w:Security>`
+	}
+	signature := func(transform, more string) string {
+		return wsse(`<g:Signature><g:SignedInfo><g:Reference URI="#b"><g:Transforms><g:Transform Algorithm="` + transform + `"/></g:Transforms></g:Reference></g:SignedInfo>` + more + `</g:Signature><x xmlns="urn:x" Id="b"/>`)
+	}
+	const c14n = "http://www.w3.org/2001/10/xml-exc-c14n#"
+	must := `<a:Action xmlns:a="urn:a" s:mustUnderstand="1">x</a:Action>`
+	session := `<q:Session xmlns:q="urn:quotes" s:mustUnderstand="1">AB12</q:Session>`
+	strict, known, pass := policy.SOAP{}, policy.SOAP{Headers: []string{"{" + security + "}Security", "{urn:a}*"}}, policy.SOAP{MustUnderstand: policy.PassIt}
+	for _, c := range []struct {
+		name    string
+		policy  policy.SOAP
+		headers string
+		rule    string
+		unseen  bool
+	}{
+		{"none", strict, ``, "", false},
+		{"may be ignored", strict, `<a:Action xmlns:a="urn:a">x</a:Action><a:Two xmlns:a="urn:a" s:mustUnderstand="0"/>`, "", false},
+		{"declared by the binding", strict, session, "", false},
+		{"declared, of another type", strict, strings.Replace(session, "AB12", "' or 1=1", 1), "xsd.value", false},
+		{"must be understood", strict, must, "soap.must-understand", false},
+		{"must be understood, as true", strict, strings.Replace(must, `"1"`, `" true "`, 1), "soap.must-understand", false},
+		{"neither true nor false", pass, strings.Replace(must, `"1"`, `"yes"`, 1), "soap.header", false},
+		{"another namespace's attribute", strict, `<a:Action xmlns:a="urn:a" a:mustUnderstand="1">x</a:Action>`, "", false},
+		{"listed", known, must, "", false},
+		{"not listed", known, `<b:Action xmlns:b="urn:b" s:mustUnderstand="1"/>`, "soap.must-understand", false},
+		{"all pass", pass, must, "", false},
+		{"too many", pass, strings.Repeat(`<a:N xmlns:a="urn:a"/>`, 33), "soap.header", false},
+		{"text among them", pass, "x", "soap.envelope", false},
+		{"security that nobody has listed", strict, wsse(""), "soap.must-understand", false},
+		{"security", known, wsse(`<w:UsernameToken><w:Username>ada</w:Username></w:UsernameToken>`), "", true},
+		{"two for one receiver", known, wsse("") + wsse(""), "soap.security", true},
+		{"for two receivers", known, wsse("") + strings.Replace(wsse(""), "s:mustUnderstand", `s:actor="urn:other" s:mustUnderstand`, 1), "", true},
+		{"signature", known, signature(c14n, ""), "", true},
+		{"signature that runs a style sheet", known, signature("http://www.w3.org/TR/1999/REC-xslt-19991116", ""), "soap.security", true},
+		{"signature by XPath", known, signature("http://www.w3.org/TR/1999/REC-xpath-19991116", ""), "soap.security", true},
+		{"truncated", known, signature(c14n, `<g:HMACOutputLength>1</g:HMACOutputLength>`), "soap.security", true},
+		{"key to be fetched", known, signature(c14n, `<g:KeyInfo><g:RetrievalMethod URI="http://192.0.2.1/"/></g:KeyInfo>`), "soap.security", true},
+		{"hundred references", known, wsse("<g:Signature>" + strings.Repeat(`<g:Reference URI=""/>`, 100) + "</g:Signature>"), "soap.security", true},
+		{"thousands of elements", known, wsse(strings.Repeat(`<a/>`, 2000)), "soap.security", true},
+	} {
+		p, err := guard.Compile(guard.Config{Inspect: engine, APIs: []guard.API{{API: sallyport.API{Name: "quotes"}, Spec: set, Policy: policy.API{Mode: sallyport.Enforce, SOAP: c.policy}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, _ := call(p, "text/xml", `"urn:quotes:get"`, envelope(one, "<s:Header>"+c.headers+"</s:Header>", `<GetQuote xmlns="urn:quotes"><symbol>ACME</symbol></GetQuote>`))
+		found := c.rule == ""
+		for _, r := range x.Decision.Reasons {
+			found = found || r.Rule == c.rule
+		}
+		if x.Decision.Refused() != (c.rule != "") || !found || strings.Contains(strings.Join(x.Decision.NotInspected, " "), "WS-Security") != c.unseen {
+			t.Errorf("%s: got %s, %+v, not inspected %q; want %q", c.name, x.Decision.Action, x.Decision.Reasons, x.Decision.NotInspected, c.rule)
+		}
+	}
+}
+
+// A service may be written in several documents, and an API of several services.
+func TestWSDLImports(t *testing.T) {
+	const one = "http://schemas.xmlsoap.org/soap/envelope/"
+	load := func(paths ...string) (*spec.Set, error) {
+		var sources []spec.Source
+		for _, p := range paths {
+			sources = append(sources, spec.Source{Path: p})
+		}
+		return spec.Load(context.Background(), sources, spec.Options{})
+	}
+	set, err := load("testdata/wsdl/quotes.wsdl", "testdata/wsdl/orders.wsdl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, f := range set.Files() {
+		files = append(files, filepath.Base(f))
+	}
+	if got := strings.Join(files, " "); got != "orders.wsdl messages.wsdl parts.xsd types.xsd quotes.wsdl" {
+		t.Errorf("read %s", got)
+	}
+	if folder, err := load("testdata/wsdl"); err != nil || len(folder.SOAP().Operations()) != len(set.SOAP().Operations()) {
+		t.Errorf("folder: %v", err)
+	}
+	p, err := guard.Compile(guard.Config{APIs: []guard.API{{API: sallyport.API{Name: "quotes"}, Spec: set, Policy: policy.API{Mode: sallyport.Enforce}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, action, body, rule, op string }{
+		{"/soap/quotes", "urn:quotes:get", `<GetQuote xmlns="urn:quotes"><symbol>ACME</symbol></GetQuote>`, "", "soap GetQuote"},
+		{"/soap/quotes", "urn:quotes:get", `<GetQuote xmlns="urn:quotes"><symbol>acme</symbol></GetQuote>`, "xsd.value", ""},
+		{"/soap/orders", "urn:orders:ping", `<o:Ping xmlns:o="urn:orders"><note>hello</note></o:Ping>`, "", "soap Ping"},
+		{"/soap/orders", "urn:quotes:get", `<GetQuote xmlns="urn:quotes"><symbol>ACME</symbol></GetQuote>`, "soap.operation", ""},
+	} {
+		body := envelope(one, "", c.body)
+		r := &guard.Request{Method: http.MethodPost, Host: "q.example.test", Path: c.path, Client: netip.MustParseAddr("192.0.2.7"), ContentLength: int64(len(body)),
+			Header: http.Header{"Content-Type": {"text/xml"}, "Soapaction": {c.action}}}
+		s, _ := p.Begin(r, vectors.Now)
+		s.RequestBody([]byte(body), vectors.Now)
+		x := s.End(guard.Outcome{}, vectors.Now)
+		if x.Decision.Refused() != (c.rule != "") || c.rule != "" && x.Decision.Reasons[0].Rule != c.rule || c.op != "" && x.Operation().Key() != c.op {
+			t.Errorf("%s %s: %+v as %s", c.path, c.body, x.Decision, x.Operation().Key())
+		}
+	}
+	if _, err := load("testdata/wsdl/quotes.wsdl", "../examples/formats/quotes.wsdl"); err == nil || !strings.Contains(err.Error(), "GetQuote") {
+		t.Errorf("two services with the same operations: %v", err)
+	}
 }

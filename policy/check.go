@@ -90,6 +90,7 @@ func (a API) Check(known []sallyport.Operation) Mistakes {
 	}
 	m.exceptions(a.Exceptions, known)
 	m.formats(a)
+	m.soap(a.SOAP)
 	m.load(a, known)
 	m.rules(a)
 	m.credentials(a)

@@ -32,7 +32,7 @@ func Diff(was, now API) []string {
 	for _, f := range []struct {
 		what     string
 		was, now any
-	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}, {"grpc", was.GRPC, now.GRPC}, {"cache", was.Cache, now.Cache}, {"websocket", was.WebSocket, now.WebSocket}} {
+	}{{"graphql", was.GraphQL, now.GraphQL}, {"jsonrpc", was.JSONRPC, now.JSONRPC}, {"files", was.Files, now.Files}, {"grpc", was.GRPC, now.GRPC}, {"soap", was.SOAP, now.SOAP}, {"cache", was.Cache, now.Cache}, {"websocket", was.WebSocket, now.WebSocket}} {
 		d.word(f.what, fmt.Sprintf("%+v", f.was), fmt.Sprintf("%+v", f.now))
 	}
 	d.word("credentials for upstreams", was.Credentials.words(), now.Credentials.words())

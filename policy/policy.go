@@ -53,6 +53,7 @@ type API struct {
 	GraphQL     GraphQL           `yaml:"graphql" doc:"How GraphQL requests are treated, where spec holds a GraphQL schema."`
 	JSONRPC     JSONRPC           `yaml:"jsonrpc" doc:"Where JSON-RPC 2.0 (and MCP) is served, so that its methods are operations."`
 	GRPC        GRPC              `yaml:"grpc" doc:"How gRPC and gRPC-Web calls are treated, where spec holds Protocol Buffers descriptions or reflection is asked."`
+	SOAP        SOAP              `yaml:"soap" doc:"How calls of SOAP services are treated, where spec holds WSDL documents."`
 	Files       Files             `yaml:"files" doc:"What is asked of files in multipart/form-data."`
 	// Load is how its upstream is kept from doing more than it can.
 	Load      Load      `yaml:"load" doc:"How the upstream is kept from doing more than it can."`

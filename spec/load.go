@@ -60,6 +60,7 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		b.set.graph = schema
 	}
 	b.grpc()
+	l.served()
 	b.set.soap = l.soap
 	if len(l.mistakes) == 0 {
 		b.finish()
@@ -80,6 +81,10 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		return nil, &Mistakes{List: l.mistakes}
 	}
 	b.set.notes = l.notes
+	for name := range l.files {
+		b.set.files = append(b.set.files, name)
+	}
+	slices.Sort(b.set.files)
 	return b.set, nil
 }
 
@@ -105,8 +110,10 @@ type loader struct {
 	documents map[string]*document // by uri; nil = could not be read
 	failed    map[string]error     // why
 	homes     []*home
-	graphs    []graphql.Source // GraphQL schemas, all of which make one
-	soap      *SOAP
+	graphs    []graphql.Source       // GraphQL schemas, all of which make one
+	soap      *SOAP                  // operations of WSDL documents
+	soapAt    string                 // the first of them
+	files     map[string]bool        // that were read, absolute
 	xsds      map[string]*xsd.Schema // XML schemas, by URI; nil = has mistakes
 	protos    []proto.Source         // Protocol Buffers descriptions, all of which make one schema
 	mistakes  []Mistake
@@ -305,7 +312,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 			return nil
 		}
 		switch path.Ext(name) {
-		case ".yaml", ".yml", ".json", ".graphql", ".graphqls", ".proto":
+		case ".yaml", ".yml", ".json", ".graphql", ".graphqls", ".proto", ".wsdl":
 		default:
 			return nil
 		}
@@ -315,6 +322,10 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 		shown := filepath.Join(h.shown, filepath.FromSlash(name))
 		if protoName(name) {
 			l.protoFile(filepath.Join(h.path, filepath.FromSlash(name)), shown, h)
+			return l.ctx.Err()
+		}
+		if wsdlName(name) {
+			l.wsdl(filepath.Join(h.path, filepath.FromSlash(name)), shown, h)
 			return l.ctx.Err()
 		}
 		if graphName(name) {
@@ -329,7 +340,7 @@ func (l *loader) folder(h *home, whole Position) (out []*document) {
 	if err != nil {
 		l.mistake(whole, "folder cannot be read: "+reason(err), "name the files one by one")
 	}
-	if len(out) == 0 && len(l.graphs) == 0 && len(l.protos) == 0 && err == nil {
+	if len(out) == 0 && len(l.graphs) == 0 && len(l.protos) == 0 && l.soap == nil && err == nil {
 		l.mistake(whole, "folder holds no OpenAPI description", "a .yaml, .yml or .json file that begins with openapi: or swagger:")
 	}
 	return out
@@ -431,6 +442,10 @@ func (l *loader) file(u *url.URL, h *home) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if l.files == nil {
+		l.files = map[string]bool{}
+	}
+	l.files[filepath.Join(h.path, rel)] = true
 	return l.bounded(f)
 }
 

@@ -48,6 +48,7 @@ type Set struct {
 	graph      *graphql.Schema
 	protos     *proto.Schema
 	soap       *SOAP
+	files      []string
 }
 
 // GraphQL is the GraphQL schema among the sources, nil if there is none. Its
@@ -59,6 +60,10 @@ func (s *Set) Operations() []*Operation { return s.operations }
 
 // Notes are oddities of the sources that did not stand in the way of loading.
 func (s *Set) Notes() []Mistake { return s.notes }
+
+// Files are the files that were read for it, those that documents refer to
+// included: absolute paths, in order, shared and not to be changed.
+func (s *Set) Files() []string { return s.files }
 
 // Outcome is what Match found.
 type Outcome uint8

@@ -1,8 +1,6 @@
 package spec
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -12,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"sallyport.dev"
-	"sallyport.dev/spec/schema"
 	"sallyport.dev/spec/xmldoc"
 	"sallyport.dev/spec/xsd"
 )
@@ -27,45 +23,39 @@ const (
 	envelope2     = "http://www.w3.org/2003/05/soap-envelope"
 )
 
-// A SOAP is the operations of WSDL documents with the types of their bodies. It
-// is immutable and safe for concurrent use.
-type SOAP struct {
-	operations []*SOAPOperation
-	paths      []string
-	types      *xsd.Schema
-}
-
-// A SOAPOperation is one operation of a binding, document/literal or rpc/literal.
-type SOAPOperation struct {
-	Name  string
-	paths []string
-	// by version of SOAP, 1 and 2: the action, nil where it is not bound
-	actions [3]*string
-	rpc     bool
-	body    xsd.Name
-	parts   []xsd.Root // of rpc, in order
-}
-
-// Operations lists the operations.
-func (w *SOAP) Operations() []*SOAPOperation { return w.operations }
-
-// Paths are where the services are.
-func (w *SOAP) Paths() []string { return w.paths }
-
 // SOAP is the operations of the WSDL documents among the sources, nil if there
 // are none. They are not among Operations.
 func (s *Set) SOAP() *SOAP { return s.soap }
 
 func wsdlName(name string) bool { return path.Ext(filepath.ToSlash(name)) == ".wsdl" }
 
-// A wsdl is one document being read.
+// A service is a WSDL document with all that it imports, being read.
+type service struct {
+	l       *loader
+	h       *home
+	docs    []*wsdl
+	seen    map[string]bool // URIs
+	schemas []xsd.Source
+	types   *xsd.Schema
+}
+
+// A wsdl is one document of a service.
 type wsdl struct {
-	l      *loader
+	*service
 	d      xmldoc.Doc
 	from   xsd.Source
 	lines  []int
 	target string
 }
+
+// A part is an element of one of the documents.
+type part struct {
+	*wsdl
+	i int
+}
+
+// maxImports bounds the documents of one service.
+const maxImports = 100
 
 func (w *wsdl) mistake(i int, message, hint string) {
 	at := w.d.Offset(i, w.from.Data)
@@ -73,9 +63,11 @@ func (w *wsdl) mistake(i int, message, hint string) {
 	w.l.mistake(Position{File: w.from.Name, Line: k, Column: at - w.lines[k-1] + 1}, message, hint)
 }
 
-func (w *wsdl) attr(i int, name string) string {
-	e := &w.d.Elements[i]
-	for _, a := range w.d.Attributes[e.Attr : e.Attr+e.Attrs] {
+func (p part) wrong(message, hint string) { p.mistake(p.i, message, hint) }
+
+func (p part) attr(name string) string {
+	e := &p.d.Elements[p.i]
+	for _, a := range p.d.Attributes[e.Attr : e.Attr+e.Attrs] {
 		if len(a.Space) == 0 && string(a.Local) == name {
 			return string(a.Value)
 		}
@@ -83,43 +75,55 @@ func (w *wsdl) attr(i int, name string) string {
 	return ""
 }
 
-// all are the children of i of a name.
-func (w *wsdl) all(i int, space, local string) (out []int) {
-	for k := i + 1; k < int(w.d.Elements[i].Next); k = int(w.d.Elements[k].Next) {
-		if e := &w.d.Elements[k]; string(e.Space) == space && string(e.Local) == local {
-			out = append(out, k)
+// all are the children of a name.
+func (p part) all(space, local string) (out []part) {
+	for k := p.i + 1; k < int(p.d.Elements[p.i].Next); k = int(p.d.Elements[k].Next) {
+		if e := &p.d.Elements[k]; string(e.Space) == space && string(e.Local) == local {
+			out = append(out, part{p.wsdl, k})
 		}
 	}
 	return out
 }
 
-// named is the child of a name whose name attribute is what a qualified name says.
-func (w *wsdl) named(i int, local, qname string, from int) int {
-	n := w.qname(from, qname)
-	if n.Space == w.target {
-		for _, k := range w.all(i, wsdlSpace, local) {
-			if w.attr(k, "name") == n.Local {
-				return k
+// refer is the definition that an attribute of p names, in any document of the
+// service.
+func (p part) refer(attribute, local string) (found part, ok bool) {
+	qname := p.attr(attribute)
+	n := p.qname(qname)
+	for _, w := range p.docs {
+		if n.Space != w.target {
+			continue
+		}
+		for _, k := range (part{w, 0}).all(wsdlSpace, local) {
+			if k.attr("name") != n.Local {
+				continue
 			}
+			if ok {
+				k.wrong(fmt.Sprintf("there are two definitions of %s %q", local, qname), "")
+				return part{}, false
+			}
+			found, ok = k, true
 		}
 	}
-	w.mistake(from, fmt.Sprintf("there is no %s %q in this document", local, qname), "wsdl:import is not supported")
-	return -1
+	if !ok {
+		p.wrong(fmt.Sprintf("there is no %s %q in this document and those that it imports", local, qname), "")
+	}
+	return found, ok
 }
 
-func (w *wsdl) qname(at int, text string) xsd.Name {
+func (p part) qname(text string) xsd.Name {
 	prefix, local, ok := strings.Cut(text, ":")
 	if !ok {
 		prefix, local = "", text
 	}
-	space, bound := w.d.Namespace(at, []byte(prefix))
+	space, bound := p.d.Namespace(p.i, []byte(prefix))
 	if !bound {
-		w.mistake(at, fmt.Sprintf("prefix of %q is bound to no namespace", text), "")
+		p.wrong(fmt.Sprintf("prefix of %q is bound to no namespace", text), "")
 	}
 	return xsd.Name{Space: string(space), Local: local}
 }
 
-// wsdl reads a WSDL 1.1 document.
+// wsdl reads a WSDL 1.1 document and what it imports.
 func (l *loader) wsdl(abs, shown string, h *home) {
 	u := &url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}
 	data, err := l.file(u, h)
@@ -127,269 +131,283 @@ func (l *loader) wsdl(abs, shown string, h *home) {
 		l.mistake(Position{File: shown}, "document cannot be read: "+reason(err), hintFor(err))
 		return
 	}
-	w := &wsdl{l: l, from: xsd.Source{Name: shown, URI: u.String(), Data: data}, lines: []int{0}}
-	for i, c := range data {
+	if l.soap == nil {
+		l.soap = &SOAP{}
+		l.soapAt = shown
+	}
+	s := &service{l: l, h: h, seen: map[string]bool{u.String(): true}}
+	before := len(l.mistakes)
+	if s.read(xsd.Source{Name: shown, URI: u.String(), Data: data}, nil); len(l.mistakes) > before {
+		return
+	}
+	if s.types = l.loadXSD(h, s.schemas...); s.types == nil {
+		return
+	}
+	for _, w := range s.docs {
+		for _, k := range (part{w, 0}).all(wsdlSpace, "service") {
+			for _, p := range k.all(wsdlSpace, "port") {
+				p.port()
+			}
+		}
+	}
+}
+
+// served says so when the WSDL documents serve nothing.
+func (l *loader) served() {
+	if l.soap != nil && len(l.soap.operations) == 0 && len(l.mistakes) == 0 {
+		l.mistake(Position{File: l.soapAt, Line: 1, Column: 1}, "no service with a SOAP binding", "")
+	}
+}
+
+// read reads one document; by is the import that leads to it, nil of the first.
+func (s *service) read(from xsd.Source, by *part) {
+	w := &wsdl{service: s, from: from, lines: []int{0}}
+	for i, c := range from.Data {
 		if c == '\n' {
 			w.lines = append(w.lines, i+1)
 		}
 	}
-	if err := w.d.Parse(data, xmldoc.Limits{Elements: 200_000}); err != nil {
-		l.mistake(Position{File: shown, Line: 1, Column: 1}, "is not readable as XML: "+err.Error(), "")
+	if err := w.d.Parse(from.Data, xmldoc.Limits{Elements: 200_000}); err != nil {
+		s.l.mistake(Position{File: from.Name, Line: 1, Column: 1}, "is not readable as XML: "+err.Error(), "")
 		return
 	}
-	if e := &w.d.Elements[0]; string(e.Local) != "definitions" || string(e.Space) != wsdlSpace {
+	root := part{w, 0}
+	e := &w.d.Elements[0]
+	if by != nil && string(e.Local) == "schema" && string(e.Space) == xsd.Namespace { // as the standard's own example does
+		s.schemas = append(s.schemas, from)
+		return
+	}
+	if string(e.Local) != "definitions" || string(e.Space) != wsdlSpace {
 		w.mistake(0, "document is no WSDL 1.1", "its root is <definitions xmlns=\""+wsdlSpace+"\">")
 		return
 	}
-	if l.soap != nil {
-		w.mistake(0, "an API has one WSDL document at most", "make it two APIs")
+	w.target = root.attr("targetNamespace")
+	if by != nil && by.attr("namespace") != w.target {
+		by.wrong(fmt.Sprintf("the document that is imported has the target namespace %q", w.target), "")
 		return
 	}
-	w.target = w.attr(0, "targetNamespace")
-	for _, i := range w.all(0, wsdlSpace, "import") {
-		w.mistake(i, "wsdl:import is not supported", "put the definitions into one document; schemas may be imported by xs:import")
-	}
-	l.soap = &SOAP{}
-	var sources []xsd.Source
-	for _, t := range w.all(0, wsdlSpace, "types") {
-		for _, k := range w.all(t, xsd.Namespace, "schema") {
-			s := w.from
-			s.Root = k
-			sources = append(sources, s)
+	s.docs = append(s.docs, w)
+	for _, t := range root.all(wsdlSpace, "types") {
+		for _, k := range t.all(xsd.Namespace, "schema") {
+			inner := from
+			inner.Root = k.i
+			s.schemas = append(s.schemas, inner)
 		}
 	}
-	l.soap.types = l.loadXSD(h, sources...)
-	for _, s := range w.all(0, wsdlSpace, "service") {
-		for _, p := range w.all(s, wsdlSpace, "port") {
-			w.port(p)
+	for _, i := range root.all(wsdlSpace, "import") {
+		next, err := s.l.schemaFile(s.h, from.URI, i.attr("location"))
+		switch {
+		case i.attr("location") == "":
+			i.wrong("import has no location", "location=\"types.wsdl\"")
+		case err != nil:
+			i.wrong(fmt.Sprintf("%q cannot be read: %s", i.attr("location"), reason(err)), hintFor(err))
+		case s.seen[next.URI]:
+		case len(s.seen) >= maxImports:
+			i.wrong(fmt.Sprintf("imports lead to more than %d documents", maxImports), "")
+		default:
+			s.seen[next.URI] = true
+			s.read(next, &i)
 		}
-	}
-	if len(l.soap.operations) == 0 && len(l.mistakes) == 0 {
-		w.mistake(0, "no service with a SOAP binding", "")
 	}
 }
 
-func (w *wsdl) port(p int) {
+func (p part) port() {
 	space, version := bindingSpace1, 1
-	address := w.all(p, space, "address")
+	address := p.all(space, "address")
 	if len(address) == 0 {
 		space, version = bindingSpace2, 2
-		if address = w.all(p, space, "address"); len(address) == 0 {
+		if address = p.all(space, "address"); len(address) == 0 {
 			return // of another protocol
 		}
 	}
-	u, err := url.Parse(w.attr(address[0], "location"))
+	u, err := url.Parse(address[0].attr("location"))
 	if err != nil || !strings.HasPrefix(u.Path, "/") {
-		w.mistake(address[0], "location is no URL with a path", "")
+		address[0].wrong("location is no URL with a path", "")
 		return
 	}
-	b := w.named(0, "binding", w.attr(p, "binding"), p)
-	if b < 0 {
+	b, ok := p.refer("binding", "binding")
+	if !ok {
 		return
 	}
 	style := "document"
-	for _, k := range w.all(b, space, "binding") {
-		if s := w.attr(k, "style"); s != "" {
+	for _, k := range b.all(space, "binding") {
+		if s := k.attr("style"); s != "" {
 			style = s
 		}
 	}
-	types := w.named(0, "portType", w.attr(b, "type"), b)
-	if types < 0 {
+	types, ok := b.refer("type", "portType")
+	if !ok {
 		return
 	}
-	if !slices.Contains(w.l.soap.paths, u.Path) {
-		w.l.soap.paths = append(w.l.soap.paths, u.Path)
+	soap := p.l.soap
+	if !slices.Contains(soap.paths, u.Path) {
+		soap.paths = append(soap.paths, u.Path)
 	}
-	for _, o := range w.all(b, wsdlSpace, "operation") {
-		w.operation(o, types, space, version, style, u.Path)
+	for _, o := range b.all(wsdlSpace, "operation") {
+		if op := o.operation(types, space, version, style); op != nil {
+			op.paths = []string{u.Path}
+			o.add(op, version)
+		}
 	}
 }
 
-func (w *wsdl) operation(o, types int, space string, version int, style, at string) {
-	op := &SOAPOperation{Name: w.attr(o, "name"), paths: []string{at}}
+// operation is what a binding's operation says together with the portType's.
+func (p part) operation(types part, space string, version int, style string) *SOAPOperation {
+	op := &SOAPOperation{Name: p.attr("name"), types: p.types, from: []string{p.from.URI + "#" + strconv.Itoa(p.i)}}
 	action := ""
-	for _, k := range w.all(o, space, "operation") {
-		action = w.attr(k, "soapAction")
-		if s := w.attr(k, "style"); s != "" {
+	for _, k := range p.all(space, "operation") {
+		action = k.attr("soapAction")
+		if s := k.attr("style"); s != "" {
 			style = s
 		}
 	}
-	op.actions[version], op.rpc = &action, style == "rpc"
-	abstract := -1
-	for _, k := range w.all(types, wsdlSpace, "operation") {
-		if w.attr(k, "name") == op.Name {
-			abstract = k
+	op.actions[version] = &action
+	var abstract []part
+	for _, k := range types.all(wsdlSpace, "operation") {
+		if k.attr("name") == op.Name {
+			abstract = append(abstract, k)
 		}
 	}
-	bound := w.all(o, wsdlSpace, "input")
-	if abstract < 0 || len(bound) != 1 || len(w.all(abstract, wsdlSpace, "input")) != 1 {
-		w.mistake(o, fmt.Sprintf("operation %q has no input, or is not in the portType", op.Name), "")
-		return
-	}
-	body := w.all(bound[0], space, "body")
-	if len(body) != 1 {
-		w.mistake(o, fmt.Sprintf("input of %q has no soap:body of its own", op.Name), "attachments are not supported")
-		return
-	}
-	if use := w.attr(body[0], "use"); use != "literal" && use != "" {
-		w.mistake(body[0], "use="+strconv.Quote(use)+" is not supported", "literal is")
-		return
-	}
-	input := w.all(abstract, wsdlSpace, "input")[0]
-	m := w.named(0, "message", w.attr(input, "message"), input)
-	if m < 0 {
-		return
-	}
-	parts := w.all(m, wsdlSpace, "part")
-	if only := w.attr(body[0], "parts"); only != "" {
-		parts = slices.DeleteFunc(parts, func(k int) bool { return !slices.Contains(strings.Fields(only), w.attr(k, "name")) })
-	}
-	if op.rpc {
-		op.body = xsd.Name{Space: w.attr(body[0], "namespace"), Local: op.Name}
-		for _, k := range parts {
-			t := w.qname(k, w.attr(k, "type"))
-			if w.attr(k, "type") == "" || w.l.soap.types != nil && !w.l.soap.types.HasType(t) {
-				w.mistake(k, "a part of an rpc message has a type that the schemas declare", "")
-			}
-			op.parts = append(op.parts, xsd.Root{Element: xsd.Name{Local: w.attr(k, "name")}, Type: t})
-		}
-	} else {
-		if len(parts) != 1 || w.attr(parts[0], "element") == "" {
-			w.mistake(m, "a document/literal message has one part, with an element", "")
-			return
-		}
-		op.body = w.qname(parts[0], w.attr(parts[0], "element"))
-		if w.l.soap.types != nil && !w.l.soap.types.Has(op.body) {
-			w.mistake(parts[0], fmt.Sprintf("the schemas declare no element %s", op.body), "")
-		}
-	}
-	for _, old := range w.l.soap.operations {
-		switch {
-		case old.Name == op.Name && old.body == op.body && old.rpc == op.rpc:
-			if old.actions[version] != nil && *old.actions[version] != action {
-				w.mistake(o, fmt.Sprintf("operation %q has two actions", op.Name), "")
-			}
-			old.actions[version] = &action
-			if !slices.Contains(old.paths, at) {
-				old.paths = append(old.paths, at)
-			}
-			return
-		case old.Name == op.Name || old.body == op.body:
-			w.mistake(o, fmt.Sprintf("operations %q and %q cannot be told apart by name or body", old.Name, op.Name), "")
-			return
-		}
-	}
-	w.l.soap.operations = append(w.l.soap.operations, op)
-}
-
-// Check reads a body as the envelope of a call at a path and checks all of it:
-// the envelope, the action against the body, the body by its types. It gives the
-// operation that is called, nil where none is. actions are the SOAPAction headers.
-func (w *SOAP) Check(c *Check, at, contentType string, actions []string, b []byte) *SOAPOperation {
-	c.direction = schema.Request
-	if !readable(contentType) {
-		c.problem(sallyport.InBody, "", "body.charset", "character set is not UTF-8")
-		c.NotChecked = append(c.NotChecked, "body: character set")
+	if len(abstract) != 1 {
+		p.wrong(fmt.Sprintf("operation %q is not in the portType, or stands there more than once", op.Name), "")
 		return nil
 	}
-	if err := c.xml.Parse(b, xmldoc.Limits{}); err != nil {
-		var s *xmldoc.SyntaxError
-		if errors.As(err, &s) {
-			c.problem(sallyport.InBody, "", s.Rule, s.Message+" at byte "+strconv.Itoa(s.Offset))
+	one := func(o part, local string) (part, bool) {
+		if list := o.all(wsdlSpace, local); len(list) == 1 {
+			return list[0], true
 		}
-		c.NotChecked = append(c.NotChecked, "body: not readable as XML")
+		return part{}, false
+	}
+	bound, ok1 := one(p, "input")
+	input, ok2 := one(abstract[0], "input")
+	if !ok1 || !ok2 {
+		p.wrong(fmt.Sprintf("operation %q has no input", op.Name), "")
 		return nil
 	}
-	c.Action = c.xml.Action()
-	c.signed()
-	op, broken := w.call(c, at, contentType, actions)
-	if broken != "" {
-		rule, detail, _ := strings.Cut(broken, ": ")
-		c.problem(sallyport.InBody, "", rule, detail)
+	var ok bool
+	if op.input, ok = bound.message(input, space, style, op.Name); !ok {
+		return nil
 	}
-	c.Doc.Reset()
-	c.xmlText = c.xmlText[:0]
-	c.xmlSeen = append(c.xmlSeen[:0], make([]uint8, len(c.xml.Elements))...)
-	c.xmlValue(0, nil, -1, "")
-	c.Doc.Src = c.xmlText
-	c.HasDoc = true
+	if op.input.body.Local == "" {
+		bound.wrong("an input without a part cannot be told from others", "")
+		return nil
+	}
+	for _, k := range bound.all(space, "header") {
+		n, ok := k.header()
+		if !ok {
+			return nil
+		}
+		op.headers = append(op.headers, n)
+	}
+	if output, ok := one(abstract[0], "output"); ok {
+		op.answers = true
+		if bound, ok := one(p, "output"); ok {
+			if op.output, ok = bound.message(output, space, style, op.Name+"Response"); !ok {
+				return nil
+			}
+		}
+	}
+	for _, f := range abstract[0].all(wsdlSpace, "fault") {
+		m, ok := f.refer("message", "message")
+		if !ok {
+			return nil
+		}
+		for _, k := range m.all(wsdlSpace, "part") {
+			op.faults = append(op.faults, k.qname(k.attr("element")))
+		}
+	}
 	return op
 }
 
-// call finds what an envelope calls; broken is "rule: detail" of the first rule
-// that the envelope breaks.
-func (w *SOAP) call(c *Check, at, contentType string, actions []string) (op *SOAPOperation, broken string) {
-	d := &c.xml
-	version, space := 1, envelope1
-	media, params, _ := strings.Cut(contentType, ";")
-	if strings.EqualFold(strings.TrimSpace(media), "application/soap+xml") {
-		version, space = 2, envelope2
+// header is the element that a soap:header names.
+func (p part) header() (n xsd.Name, ok bool) {
+	m, ok := p.refer("message", "message")
+	if !ok {
+		return n, false
 	}
-	root := &d.Elements[0]
-	if string(root.Local) != "Envelope" || string(root.Space) != space {
-		return nil, "soap.envelope: the document is no envelope of the version that its media type says"
-	}
-	body := -1
-	for k, n := 1, 0; k < int(root.Next); k, n = int(d.Elements[k].Next), n+1 {
-		e := &d.Elements[k]
-		own := string(e.Space) == space
-		switch {
-		case own && string(e.Local) == "Header" && n == 0:
-		case own && string(e.Local) == "Body" && body < 0:
-			body = k
-		default:
-			return nil, "soap.envelope: an envelope holds one header at most and one body, in this order"
-		}
-	}
-	if body < 0 || d.Find(space, "Envelope") != 0 {
-		return nil, "soap.envelope: the envelope has no body"
-	}
-	call := body + 1
-	if int(d.Elements[body].Next) == call || int(d.Elements[call].Next) != int(d.Elements[body].Next) || len(bytes.Trim(d.AppendText(nil, body), " \t\r\n")) > 0 {
-		return nil, "soap.body: the body of an envelope holds one element"
-	}
-	e := &d.Elements[call]
-	for _, o := range w.operations {
-		if o.body.Local == string(e.Local) && o.body.Space == string(e.Space) && slices.Contains(o.paths, at) && o.actions[version] != nil {
-			op = o
-		}
-	}
-	if op == nil {
-		return nil, "soap.operation: the service declares no operation with this body"
-	}
-	switch {
-	case version == 1 && len(actions) != 1:
-		return op, "soap.action: a call of SOAP 1.1 has one SOAPAction header"
-	case version == 1 && strings.Trim(actions[0], `" `) != *op.actions[1]:
-		return op, "soap.action: the action is not that of the operation that the body calls"
-	case version == 2:
-		for part := range strings.SplitSeq(params, ";") {
-			name, v, _ := strings.Cut(part, "=")
-			if strings.EqualFold(strings.TrimSpace(name), "action") && strings.Trim(v, `" `) != *op.actions[2] {
-				return op, "soap.action: the action is not that of the operation that the body calls"
+	for _, k := range m.all(wsdlSpace, "part") {
+		if k.attr("name") == p.attr("part") && k.attr("element") != "" {
+			if n = k.qname(k.attr("element")); p.types.Has(n) {
+				return n, true
 			}
 		}
-		if len(actions) > 0 && strings.Trim(actions[0], `" `) != *op.actions[2] {
-			return op, "soap.action: the action is not that of the operation that the body calls"
+	}
+	p.wrong("a header names a part with an element that the schemas declare", "")
+	return n, false
+}
+
+// message is what the body holds of an input or output p of a binding; name is
+// that of the element around the parts of rpc.
+func (p part) message(abstract part, space, style, name string) (out message, ok bool) {
+	body := p.all(space, "body")
+	if len(body) != 1 {
+		p.wrong("there is no soap:body of its own", "attachments are not supported")
+		return out, false
+	}
+	if use := body[0].attr("use"); use != "literal" && use != "" {
+		body[0].wrong("use="+strconv.Quote(use)+" is not supported", "literal is")
+		return out, false
+	}
+	m, ok := abstract.refer("message", "message")
+	if !ok {
+		return out, false
+	}
+	parts := m.all(wsdlSpace, "part")
+	if only := body[0].attr("parts"); only != "" {
+		parts = slices.DeleteFunc(parts, func(k part) bool { return !slices.Contains(strings.Fields(only), k.attr("name")) })
+	}
+	out.known = true
+	if style == "rpc" {
+		out.rpc, out.body = true, xsd.Name{Space: body[0].attr("namespace"), Local: name}
+		for _, k := range parts {
+			t := k.qname(k.attr("type"))
+			if k.attr("type") == "" || !p.types.HasType(t) {
+				k.wrong("a part of an rpc message has a type that the schemas declare", "")
+				return out, false
+			}
+			out.parts = append(out.parts, xsd.Root{Element: xsd.Name{Local: k.attr("name")}, Type: t})
+		}
+		return out, true
+	}
+	if len(parts) == 0 {
+		return out, true
+	}
+	if len(parts) != 1 || parts[0].attr("element") == "" {
+		m.wrong("a document/literal message has one part, with an element", "")
+		return out, false
+	}
+	if out.body = parts[0].qname(parts[0].attr("element")); !p.types.Has(out.body) {
+		parts[0].wrong(fmt.Sprintf("the schemas declare no element %s", out.body), "")
+		return out, false
+	}
+	return out, true
+}
+
+// add adds an operation to those of the API, or what it says to what is said of
+// it already.
+func (p part) add(op *SOAPOperation, version int) {
+	soap := p.l.soap
+	for _, old := range soap.operations {
+		same := old.input.body == op.input.body && old.input.rpc == op.input.rpc
+		shared := slices.Contains(old.paths, op.paths[0])
+		switch {
+		case old.Name == op.Name && same && (old.types == op.types || slices.Contains(old.from, op.from[0])):
+			if old.actions[version] != nil && *old.actions[version] != *op.actions[version] {
+				p.wrong(fmt.Sprintf("operation %q has two actions", op.Name), "")
+			}
+			old.actions[version] = op.actions[version]
+			old.from = append(old.from, op.from...)
+			if !shared {
+				old.paths = append(old.paths, op.paths[0])
+			}
+			return
+		case old.Name == op.Name:
+			p.wrong(fmt.Sprintf("there are two operations %q", op.Name), "make it two APIs")
+			return
+		case same && shared:
+			p.wrong(fmt.Sprintf("operations %q and %q cannot be told apart by their bodies", old.Name, op.Name), "")
+			return
 		}
 	}
-	c.judged = true
-	if !op.rpc {
-		if !w.types.Parts(d, []int{call}, []xsd.Root{{Element: op.body}}, &c.valid) {
-			c.invalid()
-		}
-		return op, ""
-	}
-	var list []int
-	for k := call + 1; k < int(e.Next); k = int(d.Elements[k].Next) {
-		list = append(list, k)
-	}
-	if len(list) != len(op.parts) {
-		c.judged = false
-		return op, "soap.parts: the call has other parts than declared"
-	}
-	if !w.types.Parts(d, list, op.parts, &c.valid) {
-		c.invalid()
-	}
-	return op, ""
+	soap.operations = append(soap.operations, op)
 }

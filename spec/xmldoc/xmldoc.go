@@ -129,7 +129,7 @@ func (p *parser) document() bool {
 	if bytes.HasPrefix(p.b, []byte("\ufeff")) {
 		p.at = 3
 	}
-	if bytes.HasPrefix(p.b[p.at:], []byte("<?xml")) && !p.declaration() {
+	if declared(p.b[p.at:]) && !p.declaration() {
 		return false
 	}
 	for p.at < len(p.b) {
@@ -150,6 +150,13 @@ func (p *parser) document() bool {
 		return p.fail("xml.syntax", "there is no element")
 	}
 	return true
+}
+
+// declared reports whether a document begins with a declaration; <?xml-stylesheet
+// is an instruction like others.
+func declared(b []byte) bool {
+	rest, ok := bytes.CutPrefix(b, []byte("<?xml"))
+	return ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n?"), rest[0]) >= 0)
 }
 
 // declaration reads <?xml version="1.0" encoding="UTF-8"?>.
