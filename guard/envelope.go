@@ -30,8 +30,9 @@ func (s *Session) soapAnswer(status int, h http.Header) Step {
 	case s.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified:
 		return s.proceed(BodyNone, 0)
 	case !xmlType(s.answerType):
-		if s.answerType != "" {
-			s.miss("answer: only SOAP in XML, without attachments, is looked at")
+		if s.answerType != "" && judged && first(h, "Content-Length") != "0" {
+			s.check.Problems = append(s.check.Problems, spec.Problem{Place: sallyport.Place{In: sallyport.InBody}, Rule: "body.media-type", Detail: "the answer is no SOAP in XML, or has attachments"})
+			s.answered()
 		}
 		return s.proceed(BodyStream, 0)
 	}

@@ -1,5 +1,5 @@
 // Package spec turns API descriptions (OpenAPI 2.0, 3.0, 3.1 and 3.2, AsyncAPI, GraphQL
-// schemas, Protocol Buffers services) into operations, a router and validators. In come files, folders, URLs or bytes;
+// schemas, Protocol Buffers services, WSDL 1.1) into operations, a router and validators. In come files, folders, URLs or bytes;
 // out goes an immutable Set, or every mistake in one go, each with file, line,
 // column and a hint. At run time it matches a method and path to an operation
 // and checks parameters, bodies and answers into a reusable Check, without

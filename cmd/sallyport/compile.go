@@ -153,6 +153,7 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 			errs = append(errs, fmt.Sprintf("API %s: %v", a.Name, err))
 		} else {
 			api.Spec = set
+			c.read = append(c.read, set.Files()...)
 			known = operations(a.Name, set)
 		}
 	}

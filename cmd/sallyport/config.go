@@ -42,6 +42,7 @@ type config struct {
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
 
 	file string
+	read []string // files that specifications are made of, once they are compiled
 	root *yaml.Node
 }
 
@@ -187,7 +188,7 @@ type redact struct {
 
 type apiConfig struct {
 	Name       string             `yaml:"name" need:"1" doc:"Identity of the API everywhere: letters, digits, - and _."`
-	Spec       stringList         `yaml:"spec" doc:"OpenAPI documents, GraphQL schemas, .proto files or binary descriptor sets (.binpb): files, folders or URLs."`
+	Spec       stringList         `yaml:"spec" doc:"OpenAPI documents, GraphQL schemas, WSDL documents (.wsdl), .proto files or binary descriptor sets (.binpb): files, folders or URLs."`
 	Match      match              `yaml:"match" doc:"Which requests are this API's."`
 	Upstreams  []upstream         `yaml:"upstreams" need:"1" doc:"Instances that serve it."`
 	Health     health             `yaml:"health" doc:"How instances are watched."`

@@ -140,6 +140,7 @@ func (e *engine) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	files.follow(e.cfg.sources()) // and what they refer to
 	if err := e.open(ctx); err != nil {
 		return err
 	}
@@ -611,7 +612,8 @@ func (e *engine) watch(ctx context.Context, files *fileWatch) error {
 	}
 }
 
-// sources lists the files that the configuration is made of.
+// sources lists the files that the configuration is made of, those that
+// specifications refer to included once it is compiled.
 func (c *config) sources() []string {
 	files := []string{c.file}
 	for _, a := range c.APIs {
@@ -621,6 +623,11 @@ func (c *config) sources() []string {
 	if c.Egress != nil {
 		for _, d := range c.Egress.Destinations {
 			files = append(files, d.Spec...)
+		}
+	}
+	for _, f := range c.read {
+		if !slices.Contains(files, f) {
+			files = append(files, f)
 		}
 	}
 	return files
