@@ -230,7 +230,7 @@ func (s *Session) judgeAnswer(b []byte) Step {
 		}
 		b, head = text, []HeadEdit{{Name: "Content-Encoding"}}
 	}
-	if !jsonType(s.answerType) { // XML that is held to its schema, and no more
+	if s.op.spec.ValidatesXML(s.answer, s.answerType) { // XML that is held to its schema, and no more
 		s.op.spec.CheckResponseBody(c, s.answer, s.answerType, b)
 		s.answered()
 		return s.proceed(BodyNone, 0)

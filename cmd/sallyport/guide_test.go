@@ -32,7 +32,7 @@ func TestFormatsGuideRunsAsWritten(t *testing.T) {
 	}
 	p := (&site{dir: dir, gateway: gateway}).start(t)
 	defer p.stop()
-	runGuide(t, "formats.md", dir, 10, strings.NewReplacer("127.0.0.1:8088", gateway), "ask()", "json=", "invoice()", "soap()")
+	runGuide(t, "formats.md", dir, 10, strings.NewReplacer("127.0.0.1:8088", gateway), "ask()", "json=", "invoice()", "soap()", "header()")
 }
 
 // runGuide runs the commands of a guide in dir and compares what they print;

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 		{`<a>&#xD800;</a>`, "xml.entity"},
 		{`<a>&#x110000;</a>`, "xml.entity"},
 		{`<a b="&nbsp;"/>`, "xml.entity"},
-		{`<?xml-stylesheet href="x"?><a/>`, "xml.syntax"},
+		{`<?xml-stylesheet href="x"?><a/>`, "xml.instruction"},
 		{`<a><?php system("id") ?></a>`, "xml.instruction"},
 		{`<p:a/>`, "xml.namespace"},
 		{`<a xmlns:i="http://www.w3.org/2001/XInclude"><i:include href="file:///etc/passwd"/></a>`, "xml.inclusion"},
