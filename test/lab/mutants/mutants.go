@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport.dev/test/lab/mutants/accounts"
 	"sallyport.dev/test/lab/mutants/defect"
 	"sallyport.dev/test/lab/mutants/rest"
 	"sallyport.dev/test/lab/mutants/shop"
@@ -38,6 +39,7 @@ type Server struct {
 func Servers() []Server {
 	return []Server{
 		{"shop", shop.Document, shop.Audience, shop.New, shop.Mutants},
+		{"accounts", accounts.Document, accounts.Audience, accounts.New, accounts.Mutants},
 	}
 }
 

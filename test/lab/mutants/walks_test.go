@@ -11,7 +11,8 @@ const (
 
 // walks go through every operation of each server, well and badly.
 var walks = map[string][]step{
-	"shop": shopWalk,
+	"shop":     shopWalk,
+	"accounts": accountsWalk,
 }
 
 var shopWalk = []step{
