@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/test/lab/mutants/accounts"
 	"sallyport.dev/test/lab/mutants/defect"
+	"sallyport.dev/test/lab/mutants/payments"
 	"sallyport.dev/test/lab/mutants/rest"
 	"sallyport.dev/test/lab/mutants/shop"
 )
@@ -40,6 +41,7 @@ func Servers() []Server {
 	return []Server{
 		{"shop", shop.Document, shop.Audience, shop.New, shop.Mutants},
 		{"accounts", accounts.Document, accounts.Audience, accounts.New, accounts.Mutants},
+		{"payments", payments.Document, payments.Audience, payments.New, payments.Mutants},
 	}
 }
 

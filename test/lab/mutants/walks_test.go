@@ -12,6 +12,7 @@ const (
 // walks go through every operation of each server, well and badly.
 var walks = map[string][]step{
 	"shop":     shopWalk,
+	"payments": paymentsWalk,
 	"accounts": accountsWalk,
 }
 

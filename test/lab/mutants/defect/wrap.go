@@ -133,6 +133,20 @@ func Ignore(operation, name string) Mutant {
 	return Requests("ignore a request header", operation, func(r *http.Request) { r.Header.Del(name) })
 }
 
+// Fresh makes each value of a request header one that was never there before.
+func Fresh(operation, name string) Mutant {
+	return Mutant{Operator: "change a request header", wrap: func(h http.Handler, _ *Options) http.Handler {
+		var n atomic.Int64
+		return only(operation, h, func(w http.ResponseWriter, r *http.Request) {
+			r = r.Clone(r.Context())
+			if v := r.Header.Get(name); v != "" && len(v) < 40 {
+				r.Header.Set(name, v+"-"+strconv.FormatInt(n.Add(1), 10))
+			}
+			h.ServeHTTP(w, r)
+		})
+	}}
+}
+
 // Query changes the query before the server sees it.
 func Query(operation string, change func(url.Values)) Mutant {
 	return Requests("change a parameter", operation, func(r *http.Request) {

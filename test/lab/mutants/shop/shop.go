@@ -91,7 +91,7 @@ func New(o defect.Options) http.Handler {
 	o.Fill()
 	m := defect.Select(mutants, o.Mutant)
 	skip := rest.Skip(m.Check())
-	s := &shop{Options: o, skip: skip, bodies: rest.NewBodies(skip),
+	s := &shop{Options: o, skip: skip, bodies: rest.NewBodies(skip), replays: rest.Replays{Skip: skip},
 		tokens:   &rest.Tokens{Key: o.Key, Audience: Audience, Now: o.Now, Skip: skip},
 		products: rest.NewTable[storedProduct]("products", skip), orders: rest.NewTable[order]("orders", skip)}
 	s.compile()
