@@ -382,3 +382,44 @@ func TestSignedRequestWithSideload(t *testing.T) {
 		}
 	}
 }
+
+// A stream of events is not waited for, whatever is wanted in the answer; and the
+// requests for it do not change the protocol.
+func TestSideloadAndStreams(t *testing.T) {
+	var upgrades atomic.Int64
+	free := make(chan struct{})
+	d := listDoor(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") == "text/event-stream" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "data: 1\n\n")
+			w.(http.Flusher).Flush()
+			<-free
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/list" {
+			io.WriteString(w, `{"items":[{"thing":"a"}]}`)
+			return
+		}
+		if r.Header.Get("Upgrade") != "" {
+			upgrades.Add(1)
+		}
+		io.WriteString(w, `{"thing":1}`)
+	}, func(a *gateway.API) { a.Sideload.Rules[0].Always = true })
+	defer close(free)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", d.url("/list"), nil)
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := d.client(false).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	first := make([]byte, len("data: 1"))
+	if _, err := io.ReadFull(res.Body, first); err != nil || string(first) != "data: 1" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	_, body := d.raw(t, get("/list", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+	if !strings.Contains(body, `"more":{"thing":1}`) || upgrades.Load() != 0 {
+		t.Errorf("%s, %d upgrades", body, upgrades.Load())
+	}
+}

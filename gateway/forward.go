@@ -562,7 +562,7 @@ func (p *passage) reply() outcome {
 			ended = inHand
 		}
 		ended = ended || a.std != nil && a.length == 0 // and no more flushes: gRPC knows its failures by a head that ends the stream
-		if !ended && len(p.adds) > 0 && step.Body != guard.BodyWhole {
+		if !ended && p.takesSides() && step.Body != guard.BodyWhole {
 			var err error
 			if ended, err = p.fill(&p.answer, p.inTime(a), sideAnswer, a.length); err != nil {
 				return p.unreadable(err)
@@ -615,7 +615,7 @@ func (p *passage) reply() outcome {
 		otherBody(a.header)
 		delete(a.header, "Content-Length")
 	}
-	if ended && !bodyless && len(p.adds) > 0 && a.status == http.StatusOK {
+	if ended && !bodyless && p.takesSides() {
 		p.laden = true
 		if a.std == nil && inHand && !p.changed {
 			a.whole = slices.Clone(a.whole) // it is the connection's

@@ -153,11 +153,18 @@ type spot struct {
 	member string
 }
 
+// takesSides reports whether anything can be put into an answer with this head.
+// Others are not waited for: a stream of events may never end.
+func (p *passage) takesSides() bool {
+	a := &p.up
+	return len(p.adds) > 0 && a.status == http.StatusOK && jsonType(first(a.header["Content-Type"])) && len(a.header["Content-Encoding"]) == 0
+}
+
 // addSides puts the resources into the answer that p.up.whole holds, and
 // reports whether there were any to put in.
 func (p *passage) addSides() bool {
 	a := &p.up
-	if len(p.adds) == 0 || a.status != http.StatusOK || !jsonType(first(a.header["Content-Type"])) || len(a.header["Content-Encoding"]) > 0 || len(a.whole) > sideAnswer {
+	if !p.takesSides() || len(a.whole) > sideAnswer {
 		return false
 	}
 	var doc jsondoc.Doc
@@ -412,9 +419,9 @@ func fill(template, id string) string {
 	return before + url.PathEscape(id) + after
 }
 
-// conditional are request headers that speak of the answer asked for, or of
-// its body, and not of who asks.
-var conditional = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Expect", "Content-Type", "Content-Length", "Dpop"}
+// conditional are request headers that speak of the answer asked for, of the
+// connection or of a body, and not of who asks.
+var conditional = []string{"Upgrade", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Expect", "Content-Type", "Content-Length", "Dpop"}
 
 // askAside makes one request as the caller, through the whole gateway, and
 // gives its answer's JSON, nil when there is none or when it is one of another

@@ -352,7 +352,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 		}
 	}
 	return gateway.Options{Program: first.program, APIs: first.pools, Recorder: e.recorder, Sealer: sealing{e.sealer}, Resolver: e.keys, Log: e.log, TLS: t,
-		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: e.cfg.StripHeaders,
+		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: slices.Concat(gateway.IdentityHeaders, e.cfg.StripHeaders), // besides, never instead
 		Bounds: gateway.Bounds{Target: int(b.Target), Header: int(b.Header), HeaderLines: b.HeaderLines, Body: int64(b.Body), HeadTime: b.HeadTime,
 			BodyIdle: b.BodyIdle, IdleTime: b.IdleTime, AnswerTime: b.AnswerTime, Connections: b.Connections, ClientConnections: b.ClientConnections,
 			Requests: b.Requests, ClientRequests: b.ClientRequests, Frames: b.Frames, Resets: b.Resets, Buffered: int64(b.Buffered), Cache: int64(b.Cache), Drain: b.Drain}}
@@ -453,6 +453,8 @@ func (e *engine) restartNeeded(next *config) error {
 		{"listen", old.Listen != next.Listen}, {"data", old.Data != next.Data}, {"keys", old.Keys != next.Keys},
 		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", !reflect.DeepEqual(old.TLS, next.TLS)},
 		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"counters", old.Counters != next.Counters}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
+		{"roles", !slices.Equal(old.Roles, next.Roles)}, {"log", old.Log != next.Log}, {"trusted_proxies", !slices.Equal(old.TrustedProxies, next.TrustedProxies)},
+		{"strip_headers", !slices.Equal(old.StripHeaders, next.StripHeaders)}, {"redact", !reflect.DeepEqual(old.Redact, next.Redact)},
 	} {
 		if s.changed {
 			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)
