@@ -131,3 +131,20 @@ func TestSOAPAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A call with a header that nobody understands is answered as the standard says.
+func TestSOAPMustUnderstand(t *testing.T) {
+	up := upstream(t, func(w http.ResponseWriter, r *http.Request) { t.Error("the call reached the service") })
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: "../guard/testdata/wsdl/quotes.wsdl"}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, gateway.Options{APIs: to(up.URL), Program: program(t, guard.API{API: sallyport.API{Name: "shop"}, Spec: set, Policy: policy.API{Mode: sallyport.Enforce}})})
+	body := strings.Replace(envelope(soap1, `<GetQuote xmlns="urn:quotes"><symbol>ACME</symbol></GetQuote>`), "<s:Body>", `<s:Header><x:T xmlns:x="urn:x" s:mustUnderstand="1"/></s:Header><s:Body>`, 1)
+	q, _ := http.NewRequest("POST", d.url("/soap/quotes"), strings.NewReader(body))
+	q.Header = http.Header{"Content-Type": {"text/xml"}, "Soapaction": {"urn:quotes:get"}}
+	res, err := d.client(false).Do(q)
+	if got := read(t, res, err); res.StatusCode != 400 || !strings.Contains(got, "<faultcode>e:MustUnderstand</faultcode>") {
+		t.Errorf("%d %s", res.StatusCode, got)
+	}
+}

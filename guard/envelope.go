@@ -11,8 +11,9 @@ import (
 	"sallyport.dev/spec"
 )
 
-// FaultCode is the code that a fault in the place of the upstream's has: Client,
-// Server, Sender or Receiver, and "" when none is replaced.
+// FaultCode is the code that the fault has with which the request is answered,
+// without prefix: what a refusal demands, or that of the upstream's fault whose
+// place it takes. "" is for the door to choose by the status.
 func (s *Session) FaultCode() string {
 	if s == nil {
 		return ""
@@ -135,7 +136,7 @@ func (s *Session) hushSaid(text []byte, a *spec.SOAPAnswer, now time.Time) Step 
 	if a.Fault {
 		s.faultCode = "Server"
 		if blamed {
-			s.faultCode = "Client"
+			s.faultCode = a.Code
 		}
 	}
 	return s.rewritten(now)

@@ -139,7 +139,7 @@ func (s *Session) rewritten(now time.Time) Step {
 		status = http.StatusInternalServerError
 	}
 	r := &Refusal{Kind: KindOfError(status), Action: sallyport.ActionAllow, Stage: sallyport.StageRewrite}
-	if s.faultCode == "Client" {
+	if s.faultCode != "" && s.faultCode != "Server" {
 		r.Title = "The service did not accept the call"
 	}
 	step := Step{Verb: Rewrite, Refusal: r}

@@ -54,6 +54,9 @@ func (s *Session) soapBody(b []byte, now time.Time) {
 		}
 	}
 	if s.validated(); s.refusal != nil {
+		if n := len(s.reasons); s.reasons[n-1].Rule == "soap.must-understand" {
+			s.faultCode = "MustUnderstand"
+		}
 		s.lead()
 		return
 	}

@@ -126,6 +126,34 @@ func TestWSDLMistakes(t *testing.T) {
 	}
 }
 
+// FuzzSOAPAnswer puts any answer of a service to the guard: what is replaced has
+// a reason, and what is not stays as it is.
+func FuzzSOAPAnswer(f *testing.F) {
+	const one = "http://schemas.xmlsoap.org/soap/envelope/"
+	f.Add(200, envelope(one, "", `<Quote xmlns="urn:quotes"><price>1</price></Quote>`))
+	f.Add(200, envelope(one, "", `<s:Fault><faultcode>s:Server</faultcode><faultstring>java.lang.NullPointerException</faultstring></s:Fault>`))
+	f.Add(500, envelope(one, "", `<s:Fault><faultcode>s:Client.a</faultcode><faultstring>x</faultstring><detail><UnknownSymbol xmlns="urn:quotes"><symbol>A</symbol></UnknownSymbol></detail></s:Fault>`))
+	f.Add(500, envelope("http://www.w3.org/2003/05/soap-envelope", "", `<s:Fault><s:Code><s:Value>s:Sender</s:Value></s:Code><s:Reason><s:Text xml:lang="en">x</s:Text></s:Reason></s:Fault>`))
+	p := quotes(f)
+	ask := envelope(one, "", `<GetQuote xmlns="urn:quotes"><symbol>A</symbol></GetQuote>`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			return
+		}
+		r := &guard.Request{Method: http.MethodPost, Host: "q", Path: "/soap/quotes", Client: netip.MustParseAddr("192.0.2.7"), ContentLength: int64(len(ask)),
+			Header: http.Header{"Content-Type": {"text/xml"}, "Soapaction": {"urn:quotes:get"}}}
+		s, _ := p.Begin(r, vectors.Now)
+		s.RequestBody([]byte(ask), vectors.Now)
+		step := s.Response(status, http.Header{"Content-Type": {"text/xml"}}, vectors.Now)
+		if step.Verb == guard.Proceed && (step.Body == guard.BodyWhole || step.Body == guard.BodySample) {
+			step = s.ResponseBody([]byte(body), vectors.Now)
+		}
+		if x := s.End(guard.Outcome{}, vectors.Now); step.Replace != nil || step.Verb != guard.Proceed && len(x.Decision.Reasons) == 0 {
+			t.Fatalf("%d %q: %+v, reasons %v", status, body, step, x.Decision.Reasons)
+		}
+	})
+}
+
 func FuzzSOAP(f *testing.F) {
 	f.Add(envelope("http://schemas.xmlsoap.org/soap/envelope/", "", `<GetQuote xmlns="urn:quotes"><symbol>A</symbol></GetQuote>`))
 	f.Add(envelope("http://schemas.xmlsoap.org/soap/envelope/", "<s:Header/>", `<q:Rate xmlns:q="urn:quotes"><symbol>A</symbol><stars>1</stars></q:Rate>`))
@@ -249,5 +277,24 @@ func TestWSDLImports(t *testing.T) {
 	}
 	if _, err := load("testdata/wsdl/quotes.wsdl", "../examples/formats/quotes.wsdl"); err == nil || !strings.Contains(err.Error(), "GetQuote") {
 		t.Errorf("two services with the same operations: %v", err)
+	}
+}
+
+// What a call and its answer cost, with their validation and inspection.
+func BenchmarkSOAP(b *testing.B) {
+	const one = "http://schemas.xmlsoap.org/soap/envelope/"
+	p := quotes(b)
+	ask := []byte(envelope(one, "", `<GetQuote xmlns="urn:quotes"><symbol>ACME</symbol><note>O'Neill, select a price please</note></GetQuote>`))
+	say := []byte(envelope(one, "", `<Quote xmlns="urn:quotes"><price>12.50</price></Quote>`))
+	r := &guard.Request{Method: http.MethodPost, Host: "q", Path: "/soap/quotes", Client: netip.MustParseAddr("192.0.2.7"), ContentLength: int64(len(ask)),
+		Header: http.Header{"Content-Type": {"text/xml"}, "Soapaction": {"urn:quotes:get"}}}
+	head := http.Header{"Content-Type": {"text/xml"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		s, _ := p.Begin(r, vectors.Now)
+		s.RequestBody(ask, vectors.Now)
+		s.Response(200, head, vectors.Now)
+		s.ResponseBody(say, vectors.Now)
+		s.End(guard.Outcome{}, vectors.Now)
 	}
 }

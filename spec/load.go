@@ -65,6 +65,10 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 	if len(l.mistakes) == 0 {
 		b.finish()
 	}
+	for name := range l.files {
+		b.set.files = append(b.set.files, name)
+	}
+	slices.Sort(b.set.files)
 	if len(l.mistakes) > 0 {
 		slices.SortStableFunc(l.mistakes, func(a, b Mistake) int {
 			if c := strings.Compare(a.Position.File, b.Position.File); c != 0 {
@@ -78,13 +82,9 @@ func Load(ctx context.Context, sources []Source, o Options) (*Set, error) {
 		if l.more > 0 {
 			l.mistakes = append(l.mistakes, Mistake{Position: Position{File: l.mistakes[len(l.mistakes)-1].Position.File}, Message: fmt.Sprintf("and %d more", l.more)})
 		}
-		return nil, &Mistakes{List: l.mistakes}
+		return nil, &Mistakes{List: l.mistakes, Files: b.set.files}
 	}
 	b.set.notes = l.notes
-	for name := range l.files {
-		b.set.files = append(b.set.files, name)
-	}
-	slices.Sort(b.set.files)
 	return b.set, nil
 }
 
@@ -113,7 +113,7 @@ type loader struct {
 	graphs    []graphql.Source       // GraphQL schemas, all of which make one
 	soap      *SOAP                  // operations of WSDL documents
 	soapAt    string                 // the first of them
-	files     map[string]bool        // that were read, absolute
+	files     map[string]bool        // that were asked for, absolute
 	xsds      map[string]*xsd.Schema // XML schemas, by URI; nil = has mistakes
 	protos    []proto.Source         // Protocol Buffers descriptions, all of which make one schema
 	mistakes  []Mistake
@@ -427,6 +427,10 @@ func (l *loader) file(u *url.URL, h *home) ([]byte, error) {
 	if err != nil || !filepath.IsLocal(rel) {
 		return nil, errOutside
 	}
+	if l.files == nil {
+		l.files = map[string]bool{}
+	}
+	l.files[filepath.Join(h.path, rel)] = true
 	info, err := h.folder.Stat(rel)
 	if err != nil {
 		if strings.Contains(err.Error(), "escapes") {
@@ -442,10 +446,6 @@ func (l *loader) file(u *url.URL, h *home) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if l.files == nil {
-		l.files = map[string]bool{}
-	}
-	l.files[filepath.Join(h.path, rel)] = true
 	return l.bounded(f)
 }
 

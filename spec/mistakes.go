@@ -36,7 +36,10 @@ func (m Mistake) String() string {
 }
 
 // Mistakes is the error of Load: everything found, in the order of the files.
-type Mistakes struct{ List []Mistake }
+type Mistakes struct {
+	List  []Mistake
+	Files []string // that were asked for, absolute: where a repair is to be expected
+}
 
 // Error gives one mistake a line.
 func (m *Mistakes) Error() string {

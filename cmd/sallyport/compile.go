@@ -151,6 +151,9 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 		set, err := spec.Load(ctx, sources, spec.Options{Imports: a.GRPC.Imports})
 		if err != nil {
 			errs = append(errs, fmt.Sprintf("API %s: %v", a.Name, err))
+			if found, ok := err.(*spec.Mistakes); ok {
+				c.read = append(c.read, found.Files...)
+			}
 		} else {
 			api.Spec = set
 			c.read = append(c.read, set.Files()...)

@@ -78,6 +78,7 @@ type engine struct {
 	since   time.Time
 	failed  string // why the newest change was refused
 	tried   time.Time
+	hoped   []string  // files of the change refused, which may be repaired
 	desk    *compiled // guards the console
 }
 
@@ -362,7 +363,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 func (e *engine) take(c *compiled) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.current, e.since, e.failed = c, time.Now(), ""
+	e.current, e.since, e.failed, e.hoped = c, time.Now(), "", nil
 	e.keepTallies()
 	for _, n := range c.notices() {
 		e.log.Warn(n.Text, "rule", n.Rule, "where", n.Where)
@@ -427,6 +428,9 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	if err != nil {
 		e.mu.Lock()
 		e.failed, e.tried = err.Error(), time.Now()
+		if cfg != nil {
+			e.hoped = cfg.sources()
+		}
 		e.mu.Unlock()
 		fmt.Fprintf(e.out, "change refused (%s); program %s stays in force:\n%s\n", why, e.current.name, indent(err.Error()))
 		return err
@@ -608,7 +612,7 @@ func (e *engine) watch(ctx context.Context, files *fileWatch) error {
 			e.reload(ctx, filepath.Base(name)+" was saved")
 		}
 		e.mu.Lock()
-		sources := e.current.sources()
+		sources := slices.Concat(e.current.sources(), e.hoped)
 		e.mu.Unlock()
 		files.follow(sources)
 	}

@@ -54,5 +54,15 @@ func TestReferredFilesReload(t *testing.T) {
 	if got := call(); got != 400 {
 		t.Errorf("after: %d", got)
 	}
+	// A file that comes into play with a change that is refused, and is not there yet.
+	messages := filepath.Join(s.dir, "wsdl/parts/messages.wsdl")
+	text, _ := os.ReadFile(messages)
+	write(t, messages, strings.Replace(string(text), `location="parts.xsd"`, `location="new.xsd"`, 1))
+	p.wait(`change refused \(messages.wsdl was saved\)`)
+	write(t, filepath.Join(s.dir, "wsdl/parts/new.xsd"), string(good))
+	p.wait(`change taken over \(new.xsd was saved\)`)
+	if got := call(); got != 201 {
+		t.Errorf("repaired: %d", got)
+	}
 	p.stop()
 }
