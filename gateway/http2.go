@@ -13,11 +13,14 @@ import (
 // (RFC 9113 section 4.2): nobody sends larger ones unless asked to.
 const h2Frame = 16 << 10
 
+// h2Streams is how many requests one connection may have open.
+const h2Streams = 128
+
 // watchHTTP2 has what a client sends read before net/http reads it: see
 // docs/rfd/0012-http2.md.
 func (g *Gateway) watchHTTP2(c net.Conn) net.Conn {
 	b := g.o.Bounds
-	return h2.New(c, h2.Bounds{Frame: h2Frame, Head: 2*b.Header + 2*b.Target + 10*32, Frames: b.Frames, Resets: b.Resets}, g.onRefuse2, g.o.Now)
+	return h2.New(c, h2.Bounds{Frame: h2Frame, Head: 2*b.Header + 2*b.Target + 10*32, Frames: b.Frames, Streams: h2Streams, Resets: b.Resets}, g.onRefuse2, g.o.Now)
 }
 
 // onRefuse2 puts on record what was refused before net/http made a request of it.

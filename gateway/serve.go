@@ -113,7 +113,7 @@ func (g *Gateway) fronts() {
 		Handler: g, ReadHeaderTimeout: b.HeadTime, IdleTimeout: b.IdleTime, MaxHeaderBytes: 2*b.Header + 2*b.Target,
 		Protocols: new(http.Protocols), ErrorLog: slog.NewLogLogger(g.o.Log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 128, MaxReadFrameSize: h2Frame, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
+			MaxConcurrentStreams: h2Streams, MaxReadFrameSize: h2Frame, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second,
 			WriteByteTimeout: b.WriteTime, MaxReceiveBufferPerConnection: 2 << 20, MaxReceiveBufferPerStream: 512 << 10,
 		},
 	}

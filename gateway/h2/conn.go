@@ -17,10 +17,11 @@ const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // Bounds say how much of what costs the server something a connection may send.
 type Bounds struct {
-	Frame  int // bytes of a frame's payload; what the server announces as SETTINGS_MAX_FRAME_SIZE
-	Head   int // bytes of a field section as RFC 9113 section 6.5.2 counts them; the server answers 431 beyond
-	Frames int // frames a second that carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown and empty ones; ten times as many at once
-	Resets int // streams a second that end before their answer does; eight times as many at once
+	Frame   int // bytes of a frame's payload; what the server announces as SETTINGS_MAX_FRAME_SIZE
+	Head    int // bytes of a field section as RFC 9113 section 6.5.2 counts them; the server answers 431 beyond
+	Frames  int // frames a second that carry nothing: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown and empty ones; ten times as many at once
+	Streams int // at once; what the server announces as SETTINGS_MAX_CONCURRENT_STREAMS
+	Resets  int // streams a second that end before their answer does; eight times as many at once
 }
 
 // A Refusal is a request or a connection that was not let through.
@@ -52,6 +53,7 @@ type Conn struct {
 	pass   int           // bytes of a payload that pass unlooked at
 	begun  bool          // the preface was there
 	last   uint32        // highest stream that the client has opened
+	opened int64         // streams
 	block  uint32        // stream whose field block goes on; 0: none
 	parts  int           // CONTINUATION frames of it
 	bytes  int           // of it, as they came
@@ -70,6 +72,7 @@ type Conn struct {
 
 	earned atomic.Int64  // frames that the server's own have earned the client
 	ended  atomic.Int64  // streams that came to their end
+	closed atomic.Int64  // streams that came to any end
 	broken atomic.Int64  // streams that the server has reset
 	fatal  atomic.Uint32 // 1 + error code with which this package ends the connection
 	told   atomic.Bool   // its end is on record
@@ -249,6 +252,7 @@ func (c *Conn) affords(kind, flags byte, size int) bool {
 	switch kind {
 	case frameReset:
 		resets++
+		c.closed.Add(1)
 		fallthrough // and one of a stream that has long ended costs as well
 	case frameSettings, framePing, framePriority, frameWindow, framePush, frameGoAway:
 		return c.spend(1, resets)
@@ -277,11 +281,13 @@ func (c *Conn) spend(frames float64, resets int64) bool {
 		return false
 	}
 	if resets > 0 && !c.resets.spend(float64(resets), c.now) {
-		c.end("h2.flood.resets", "more streams that end before their answer than are allowed", codeCalm)
+		c.end("h2.flood.resets", tooManyResets, codeCalm)
 		return false
 	}
 	return true
 }
+
+const tooManyResets = "more streams that end before their answer than are allowed"
 
 // end has the server close the connection with code: a WINDOW_UPDATE of nothing
 // is an error of the connection wherever it comes, and the GOAWAY that it leads to
@@ -375,7 +381,14 @@ func (c *Conn) fields(f []byte, kind, flags byte, stream uint32) {
 		}
 		p = p[cut : len(p)-pad]
 		c.head.begin(c.bounds.Head, stream <= c.last)
-		c.last = max(c.last, stream)
+		if stream > c.last {
+			// Beyond what may be open are streams that the server has yet to say it has reset.
+			if c.opened++; c.opened-c.closed.Load() > int64(c.bounds.Streams)+int64(c.resets.most) {
+				c.end("h2.flood.resets", tooManyResets, codeCalm)
+				return
+			}
+			c.last = stream
+		}
 		c.block, c.parts, c.bytes = stream, 0, 0
 		c.dec.SetEmitEnabled(true)
 	} else {
@@ -467,17 +480,21 @@ func (c *Conn) Write(b []byte) (int, error) {
 // wroteReset counts a stream that the server has reset for something that the
 // client did (CVE-2025-8671); once, whatever more comes on it.
 func (c *Conn) wroteReset(code uint32) {
+	id := binary.BigEndian.Uint32(c.whead[5:])
 	switch code {
-	case 0, 2, 7: // nothing, the server's own fault, one stream too many
+	case 0: // behind an answer
+		return
+	case 2, 7: // the server's own fault, one stream too many
+		c.closed.Add(1)
 		return
 	}
-	id := binary.BigEndian.Uint32(c.whead[5:])
 	if slices.Contains(c.wreset[:], id) {
 		return
 	}
 	c.wreset[c.wresets%len(c.wreset)] = id
 	c.wresets++
 	c.broken.Add(1)
+	c.closed.Add(1)
 }
 
 // wrote takes note of a frame of the server whose head is there.
@@ -489,6 +506,7 @@ func (c *Conn) wrote() {
 	case frameHeaders:
 		if c.whead[4]&flagEndStream != 0 {
 			c.ended.Add(1)
+			c.closed.Add(1)
 		}
 	}
 }

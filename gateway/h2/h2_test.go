@@ -25,7 +25,9 @@ type wire struct {
 func (w *wire) Read(b []byte) (int, error)  { return w.in.Read(b) }
 func (w *wire) Write(b []byte) (int, error) { return w.out.Write(b) }
 
-func bounds() h2.Bounds { return h2.Bounds{Frame: 16 << 10, Head: 8 << 10, Frames: 10, Resets: 5} }
+func bounds() h2.Bounds {
+	return h2.Bounds{Frame: 16 << 10, Head: 8 << 10, Frames: 10, Streams: 100, Resets: 1 << 20}
+}
 
 // said gives what frames make of a connection: what the server reads, and the rules that were broken.
 func said(in io.Reader, most int64) (out []byte, rules []string) {
@@ -189,7 +191,7 @@ func BenchmarkHead(b *testing.B) {
 	frame.Reset()
 	w.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, EndStream: true, EndHeaders: true, BlockFragment: block()})
 	in := &loop{b: frame.Bytes()}
-	c := h2.New(&wire{in: io.MultiReader(bytes.NewReader(first), in)}, h2.Bounds{Frame: 16 << 10, Head: 8 << 10, Frames: 10, Resets: 5}, nil, time.Now)
+	c := h2.New(&wire{in: io.MultiReader(bytes.NewReader(first), in)}, h2.Bounds{Frame: 16 << 10, Head: 8 << 10, Frames: 10, Streams: 100, Resets: 1 << 20}, nil, time.Now)
 	buf := make([]byte, 4096)
 	io.ReadFull(c, buf[:len(first)])
 	b.ReportAllocs()
