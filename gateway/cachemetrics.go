@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,6 +69,25 @@ func (g *Gateway) collectCache(counter, level func(*prometheus.Desc, int64, ...s
 type CacheStats struct {
 	Hits, Stale, Misses, Revalidated, Collapsed int64
 	Entries, Bytes                              int64
+}
+
+// CacheUse is what the cache did for one API.
+type CacheUse struct {
+	API            string
+	Looked, Spared int64 // requests looked up, and answered without the upstream
+}
+
+// CacheUses lists the APIs that had requests looked up, by name; it may be
+// called at any time.
+func (g *Gateway) CacheUses() []CacheUse {
+	var out []CacheUse
+	for name, p := range *g.pools.Load() {
+		if n := p.looked.Load(); n > 0 {
+			out = append(out, CacheUse{name, n, p.spared.Load()})
+		}
+	}
+	slices.SortFunc(out, func(a, b CacheUse) int { return strings.Compare(a.API, b.API) })
+	return out
 }
 
 // CacheStats counts; it may be called at any time.

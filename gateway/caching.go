@@ -122,6 +122,7 @@ func (c *caching) pass(p *passage, why cache.Reason, fwd string) {
 func (p *passage) lookUp(c *caching) bool {
 	store, n := p.g.store, &p.g.count.cache
 	deadline, alone := time.Time{}, false
+	p.pool.looked.Add(1)
 	for {
 		now := p.g.o.Now()
 		e := store.Lookup(&c.q, &c.rules)
@@ -133,6 +134,7 @@ func (p *passage) lookUp(c *caching) bool {
 				n.collapsed.Add(1)
 			}
 			n.hits.Add(1)
+			p.pool.spared.Add(1)
 			p.answerStored(e, word)
 			return true
 		case cache.Stale:
@@ -140,6 +142,7 @@ func (p *passage) lookUp(c *caching) bool {
 				return true
 			}
 			n.stale.Add(1)
+			p.pool.spared.Add(1)
 			p.refreshBehind(c, e, now)
 			p.answerStored(e, "cache.stale")
 			return true

@@ -64,8 +64,9 @@ type pool struct {
 	compared         atomic.Int64              // when the instances are to be compared next
 	budget           atomic.Int64              // retries that may be made, in hundredths
 
-	spoke   atomic.Int64 // when a failure was logged last, in unix nanoseconds
-	pressed atomic.Bool  // passive failures would leave nobody: they are not heeded
+	spoke          atomic.Int64 // when a failure was logged last, in unix nanoseconds
+	pressed        atomic.Bool  // passive failures would leave nobody: they are not heeded
+	looked, spared atomic.Int64 // requests looked up in the cache, and answered from it
 }
 
 // An instance is one address of a pool and what is known about it.

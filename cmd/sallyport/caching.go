@@ -15,7 +15,11 @@ func (e *engine) CacheState() (api.CacheState, bool) {
 		return api.CacheState{}, false
 	}
 	s := e.gateway.CacheStats()
-	return api.CacheState{Hits: s.Hits, Stale: s.Stale, Misses: s.Misses, Revalidated: s.Revalidated, Coalesced: s.Collapsed, Entries: s.Entries, Bytes: s.Bytes}, true
+	var uses []api.CacheUse
+	for _, u := range e.gateway.CacheUses() {
+		uses = append(uses, api.CacheUse(u))
+	}
+	return api.CacheState{APIs: uses, Hits: s.Hits, Stale: s.Stale, Misses: s.Misses, Revalidated: s.Revalidated, Coalesced: s.Collapsed, Entries: s.Entries, Bytes: s.Bytes}, true
 }
 
 // Invalidate has the gateway forget stored answers of an API.

@@ -131,6 +131,7 @@ func New(o Options) (*API, error) {
 	a.decisionOperations()
 	a.reliefOperations()
 	a.limitOperations()
+	a.demandOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {

@@ -29,6 +29,15 @@ type CacheState struct {
 	Coalesced   int64 `json:"coalesced" minimum:"0" doc:"Requests that were given the answer to another one"`
 	Entries     int64 `json:"entries" minimum:"0" doc:"Answers stored"`
 	Bytes       int64 `json:"bytes" minimum:"0" doc:"What they take"`
+
+	APIs []CacheUse `json:"apis" maxItems:"10000" doc:"By API, those that had requests looked up"`
+}
+
+// CacheUse is what a cache did for one API.
+type CacheUse struct {
+	API    string `json:"api" maxLength:"200"`
+	Looked int64  `json:"looked" minimum:"0" doc:"Requests that were looked up"`
+	Spared int64  `json:"spared" minimum:"0" doc:"Of them answered without the upstream"`
 }
 
 func (a *API) cacheOperations() {
@@ -42,6 +51,7 @@ func (a *API) cacheOperations() {
 			if !here {
 				return nil, errNoCache
 			}
+			state.APIs = full(state.APIs)
 			return &body[CacheState]{state}, nil
 		})
 

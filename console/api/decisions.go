@@ -109,6 +109,7 @@ type DecisionDetail struct {
 	Cost         *CostView    `json:"cost,omitempty" doc:"What it took of the upstream, as far as anybody knows"`
 	Original     bool         `json:"original" doc:"The upstream's error was replaced, and its original can be opened"`
 	NotInspected []string     `json:"not_inspected" maxItems:"100" doc:"What was not looked at, and why"`
+	Relief       []string     `json:"relief" maxItems:"100" doc:"What spared the upstream work, such as cache.hit, coalesced or sideload"`
 	Program      string       `json:"program" maxLength:"200"`
 	Undocumented []PlaceName  `json:"undocumented" maxItems:"5000"`
 	NewStatus    bool         `json:"new_status" doc:"The answer's status is not declared"`
@@ -171,7 +172,7 @@ func decision(x *sallyport.Exchange) Decision {
 
 func decisionDetail(x *sallyport.Exchange) DecisionDetail {
 	who := x.Principal
-	d := DecisionDetail{Decision: decision(x), Caller: CallerView{who.Kind, who.Issuer, who.Subject, who.Client, who.Actor, who.Binding}, NotInspected: full(x.Decision.NotInspected), Program: x.Decision.Program, Undocumented: []PlaceName{}, NewStatus: x.NewStatus,
+	d := DecisionDetail{Decision: decision(x), Caller: CallerView{who.Kind, who.Issuer, who.Subject, who.Client, who.Actor, who.Binding}, NotInspected: full(x.Decision.NotInspected), Relief: full(x.Decision.Relief), Program: x.Decision.Program, Undocumented: []PlaceName{}, NewStatus: x.NewStatus,
 		Classes: []ClassView{}, Request: headers(x.RequestHeader), Response: headers(x.ResponseHeader), RequestBody: []ShapeLine{}, ResponseBody: []ShapeLine{}}
 	if c := x.Cost; c != (sallyport.Cost{}) {
 		d.Cost = &CostView{float64(c.CPU.Microseconds()) / 1000, c.Estimated, c.Bytes, c.Rows, float64(c.Money) / 1e6, c.Units}

@@ -184,6 +184,97 @@ try {
   await page.goto(base + '/settings/audit');
   await page.getByRole('region', { name: 'Audit log' }).getByText('original opened').waitFor();
 
+  begin('limits: who is nearest, suggestions that are copied, load');
+  await page.keyboard.press('g');
+  await page.keyboard.press('l');
+  await heading('Limits');
+  const limits = page.getByRole('region', { name: 'Limits in force' });
+  await limits.getByRole('row', { name: /100\/min/ }).getByText('0 requests left').waitFor();
+  await limits.getByRole('img', { name: /nightly-batch uses 81 %/ }).waitFor();
+  await page.getByText('214 keys shared').waitFor();
+  await accessible('limits');
+  await page.getByRole('navigation', { name: 'Limits' }).getByRole('link', { name: 'Suggestions' }).click();
+  await page.getByText('88 requests a minute').waitFor();
+  await page.getByText('Too little is known to suggest a limit').waitFor();
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
+  await page.getByRole('button', { name: 'Copy' }).click();
+  await page.getByRole('button', { name: 'Copied' }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), '- {operation: "GET /payments/v1/transfers/{id}", limits: [{rate: 88/min, per: principal}]}');
+  await accessible('suggestions');
+  await page.getByRole('navigation', { name: 'Limits' }).getByRole('link', { name: 'Load' }).click();
+  await page.getByText('23 of 24 in flight, 7 waiting').waitFor();
+  await page.getByRole('region', { name: 'Classes of payments' }).getByRole('row', { name: /settlement/ }).getByText('30 %').waitFor();
+  await accessible('load');
+  await page.getByLabel('API').selectOption('accounts');
+  await page.waitForURL(/api=accounts/);
+  await page.getByRole('region', { name: 'Instances of payments' }).waitFor({ state: 'detached' });
+
+  begin('relief: answers are forgotten and a rule is accepted and undone, on record');
+  await page.goto(base + '/limits?view=relief');
+  await page.getByRole('region', { name: 'Cache by API' }).getByRole('row', { name: /branch-finder/ }).getByText('92 %').waitFor();
+  await accessible('relief');
+  await page.getByRole('button', { name: 'Forget answers' }).click();
+  const forget = page.getByRole('dialog', { name: 'Forget stored answers' });
+  await forget.getByText('Every stored answer of').waitFor();
+  await forget.getByLabel('Under this path only').fill('/accounts');
+  await accessible('forget');
+  await forget.getByRole('button', { name: 'Forget' }).click();
+  await page.getByText('150 answers of accounts forgotten').waitFor();
+  await page.getByRole('button', { name: 'Accept owner for GET /accounts/v2/accounts' }).focus();
+  await page.keyboard.press('Enter');
+  const rules = page.getByRole('region', { name: 'Sideloading rules' });
+  await rules.getByRole('row', { name: /include=owner/ }).getByText('accepted here').waitFor();
+  await rules.getByRole('row', { name: /include=owner/ }).getByText('anna,').waitFor();
+  await accessible('accepted');
+  await page.getByRole('button', { name: 'Undo the rule owner of GET /accounts/v2/accounts' }).click();
+  await page.getByRole('button', { name: 'Accept owner for' }).waitFor();
+  await page.goto(base + '/settings/audit');
+  for (const said of ['stored answers forgotten', 'sideloading rule accepted', 'sideloading rule undone']) await page.getByRole('region', { name: 'Audit log' }).getByText(said).waitFor();
+
+  begin('identity: what is accepted, providers, keys and certificates');
+  await page.keyboard.press('g');
+  await page.keyboard.press('e');
+  await heading('Identity');
+  await page.getByText('only tokens bound to their holder by DPoP').waitFor();
+  await page.getByRole('region', { name: 'Rules of payments' }).getByRole('row', { name: /own-transfers/ }).getByText('claims.sub == principal.subject').waitFor();
+  await page.getByText('Nobody is asked for a credential').first().waitFor();
+  await accessible('identity');
+  await page.getByRole('navigation', { name: 'Identity' }).getByRole('link', { name: 'Providers and tokens' }).click();
+  await page.getByText('keys not refreshed').waitFor();
+  await page.getByText('not renewed').waitFor();
+  await accessible('providers');
+  await page.getByRole('navigation', { name: 'Identity' }).getByRole('link', { name: 'API keys' }).click();
+  const keys = page.getByRole('region', { name: 'API keys' });
+  await keys.getByRole('row', { name: /batch-2025/ }).getByText('2 live: in rotation').waitFor();
+  await keys.getByRole('row', { name: /old-terminal/ }).getByText('ended').waitFor();
+  await page.getByText('The only live key of ledger-sync').waitFor();
+  await accessible('keys');
+  await page.getByRole('navigation', { name: 'Identity' }).getByRole('link', { name: 'Certificates' }).click();
+  await page.getByRole('row', { name: /payments.internal/ }).getByText('ends soon').waitFor();
+  await page.getByRole('row', { name: /api.harbour.example/ }).getByText('stapled until').waitFor();
+  await accessible('certificates');
+
+  begin('an operation shows what is demanded of it, a decision its cost and relief');
+  await page.goto(base + '/inventory/operation?api=payments&method=GET&template=' + encodeURIComponent('/payments/v1/transfers/{id}'));
+  await page.getByText('kept for each caller').waitFor();
+  await page.getByRole('region', { name: 'Rules', exact: true }).getByText('own-transfers').waitFor();
+  await page.getByText(/CPU median/).waitFor();
+  await page.getByRole('region', { name: 'Limits of the operation' }).getByText('100/min').waitFor();
+  await page.getByText('88 requests a minute').waitFor();
+  await accessible('demand');
+  await page.goto(base + '/decisions?view=history&operation=' + encodeURIComponent('GET /accounts/v2/accounts') + '&findings=no');
+  await page.locator('tbody tr').first().getByRole('link').first().click();
+  await page.getByText('Cost', { exact: true }).waitFor();
+  await page.getByText('Relief', { exact: true }).waitFor();
+  await page.goto(base + '/inventory');
+  await page.getByLabel('Exposure').selectOption('third-party');
+  await page.waitForURL(/exposure=third-party/);
+  await page.getByRole('region', { name: 'APIs', exact: true }).getByRole('row', { name: /sanctions-list/ }).locator('.badge', { hasText: 'third-party' }).waitFor();
+  assert.equal(await page.getByRole('region', { name: 'APIs', exact: true }).locator('tbody tr').count(), 1, 'the filter lets others through');
+  await accessible('third-party');
+  await page.goto(base + '/decisions?view=history&api=sanctions-list');
+  await page.locator('.badge', { hasText: 'egress' }).first().waitFor();
+
   begin('people, sessions and the audit log');
   await page.goto(base + '/settings/people');
   await page.getByRole('button', { name: 'Add a person' }).click();
@@ -209,11 +300,12 @@ try {
 
   begin('dark, and as wide as a phone');
   await page.emulateMedia({ colorScheme: 'dark' });
-  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/]]) {
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
+    ['/identity', 'Identity'], ['/identity?view=providers', 'Identity'], ['/identity?view=keys', 'Identity'], ['/identity?view=certificates', 'Identity'], ['/inventory/operation?api=payments&method=GET&template=/payments/v1/transfers/{id}', /transfers/]]) {
     await page.setViewportSize({ width: 1440, height: 900 });
     await page.goto(base + path);
     await heading(name);
-    await page.locator('table').first().waitFor();
+    await page.locator('table, svg.distribution').first().waitFor();
     await accessible(`dark-${path.replace(/\W+/g, '') || 'overview'}`);
     await page.setViewportSize({ width: 390, height: 844 });
     // A chart learns of its new width a frame later.

@@ -107,7 +107,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	}
 	estate := scene.New(7, time.Now())
 	c, err := console.New(ctx, console.Options{
-		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Logger: log,
+		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Logger: log,
 		Build:     console.Build{Version: "0.0.0", Revision: "invented estate", Go: runtime.Version(), Started: time.Now()},
 		Retention: []console.Retention{{What: "Decisions", Kept: "30 days, at most 1,000,000"}},
 	})

@@ -5,6 +5,8 @@ import { Inventory } from './pages/inventory';
 import { OperationPage } from './pages/operation';
 import { Decisions } from './pages/decisions';
 import { DecisionPage } from './pages/decision';
+import { LimitsPage } from './pages/limits';
+import { IdentityPage } from './pages/identity';
 import { SettingsPage } from './pages/settings';
 import { SignIn } from './pages/signin';
 import { Setup } from './pages/setup';
@@ -29,7 +31,7 @@ export const inventoryRoute = createRoute({
   getParentRoute: () => inside,
   path: '/inventory',
   component: Inventory,
-  validateSearch: words(['api', 'unmatched', 'q', 'tier', 'show', 'class', 'sort', 'reverse']),
+  validateSearch: words(['api', 'unmatched', 'q', 'tier', 'show', 'class', 'sort', 'reverse', 'exposure']),
 });
 export const operationRoute = createRoute({
   getParentRoute: () => inside,
@@ -44,6 +46,8 @@ export const decisionsRoute = createRoute({
   validateSearch: words(['view', 'api', 'operation', 'action', 'stage', 'rule', 'principal', 'client', 'status', 'findings', 'since']),
 });
 export const decisionRoute = createRoute({ getParentRoute: () => inside, path: '/decisions/$id', component: DecisionPage });
+export const limitsRoute = createRoute({ getParentRoute: () => inside, path: '/limits', component: LimitsPage, validateSearch: words(['view', 'api']) });
+export const identityRoute = createRoute({ getParentRoute: () => inside, path: '/identity', component: IdentityPage, validateSearch: words(['view']) });
 export const settingsRoute = createRoute({ getParentRoute: () => inside, path: '/settings', component: SettingsPage });
 export const settingsTabRoute = createRoute({ getParentRoute: () => inside, path: '/settings/$tab', component: SettingsPage });
 export const signInRoute = createRoute({ getParentRoute: () => root, path: '/sign-in', component: SignIn, validateSearch: words(['to', 'why']) });
@@ -51,7 +55,7 @@ export const setupRoute = createRoute({ getParentRoute: () => root, path: '/setu
 
 export const router = createRouter({
   routeTree: root.addChildren([
-    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, decisionsRoute, decisionRoute, settingsRoute, settingsTabRoute]),
+    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, settingsRoute, settingsTabRoute]),
     signInRoute,
     setupRoute,
   ]),

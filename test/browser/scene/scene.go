@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/console"
+	"sallyport.dev/console/api"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
@@ -27,11 +28,14 @@ type Estate struct {
 	mu      sync.Mutex
 	rand    *rand.Rand
 	started time.Time
+
+	stored   int64 // answers in the cache
+	accepted []api.SideloadRule
 }
 
 // New makes the estate of a seed, started at that time.
 func New(seed uint64, started time.Time) *Estate {
-	return &Estate{rand: rand.New(rand.NewPCG(seed, 17)), started: started}
+	return &Estate{rand: rand.New(rand.NewPCG(seed, 17)), started: started, stored: 1_204}
 }
 
 // API is one of the APIs with its contracts.
@@ -100,6 +104,11 @@ func APIs() []API {
 			API:       sallyport.API{Name: "branch-finder", Hosts: []string{"www.harbour.example"}, Path: "/branches"},
 			Contracts: []inventory.Contract{contract("branch-finder", "GET", "/branches/near", "near", "Branches near a place", "", field{in: sallyport.InQuery, name: "lat", kind: "number"}, field{in: sallyport.InQuery, name: "lon", kind: "number"})},
 		},
+		{
+			API: sallyport.API{Name: "sanctions-list", Hosts: []string{"api.sanctions.example"}, Exposure: sallyport.ThirdParty, Department: "Compliance",
+				Owner: sallyport.Owner{Team: "Screening", Contact: "screening@harbour.example"}},
+			Contracts: []inventory.Contract{contract("sanctions-list", "GET", "/v1/check", "check", "Whether a name is listed", "", field{in: sallyport.InQuery, name: "name", kind: "string", required: true})},
+		},
 	}
 }
 
@@ -160,6 +169,13 @@ var calls = []call{
 	{8, to("accounts", "GET", "/accounts/v2/accounts/{id}/statements", "/accounts/v2/accounts/{id}/statements", "page=1")},
 	{7, to("accounts", "GET", "/accounts/v2/search", "/accounts/v2/search", "q=holiday+savings")},
 	{12, then(to("branch-finder", "GET", "/branches/near", "/branches/near", "lat=52.1&lon=4.3"), func(e *Estate, x *sallyport.Exchange) { x.Principal = sallyport.Principal{} })},
+	{6, func(e *Estate, x *sallyport.Exchange) {
+		to("sanctions-list", "GET", "/v1/check", "/v1/check", "name=‹name›")(e, x)
+		x.Door, x.Host, x.Instance, x.Principal = "egress", "api.sanctions.example", "https://api.sanctions.example:443", sallyport.Principal{}
+	}},
+	{6, then(to("accounts", "GET", "/accounts/v2/accounts", "/accounts/v2/accounts", ""), func(e *Estate, x *sallyport.Exchange) {
+		x.Decision.Relief, x.Origin, x.Instance, x.Upstream = []string{"cache.hit"}, 0, "", 0
+	})},
 	// Flaws and attacks.
 	{2, then(to("payments", "POST", "/payments/v1/transfers", "/payments/v1/transfers", ""), func(e *Estate, x *sallyport.Exchange) {
 		refuse(x, 400, sallyport.StageValidate, "schema.type", place(sallyport.InBody, "/amount"), "", "expected number, got string")
@@ -250,6 +266,12 @@ func (e *Estate) Exchange(at time.Time) *sallyport.Exchange {
 			break
 		}
 	}
+	if x.Origin != 0 {
+		x.Cost = sallyport.Cost{CPU: upstream / 3, Estimated: x.API != "payments", Bytes: x.RequestBytes + x.ResponseBytes}
+		if x.API == "payments" {
+			x.Cost.Rows, x.Cost.Units = 1+r.Int64N(40), 0.5+r.Float64()
+		}
+	}
 	observe.Redact(x)
 	return x
 }
@@ -279,7 +301,7 @@ func (e *Estate) Programs() []console.Program {
 	}
 }
 
-// Providers are the invented identity providers.
+// Pools are the invented pools.
 func (e *Estate) Pools() []console.Pool {
 	pools := map[string]*console.Pool{}
 	var names []string
@@ -306,8 +328,10 @@ func (e *Estate) Pools() []console.Pool {
 	return out
 }
 
+// Providers are the invented identity providers.
 func (e *Estate) Providers() []console.Provider {
-	return []console.Provider{{Issuer: issuer, Keys: 2, Refreshed: e.started.Add(-90 * time.Second)}}
+	return []console.Provider{{Issuer: issuer, Keys: 2, Refreshed: e.started.Add(-90 * time.Second)},
+		{Issuer: "https://login.partner.example", Keys: 1, Refreshed: e.started.Add(-3 * time.Hour), Failing: "get https://login.partner.example/jwks: status 502"}}
 }
 
 // Limits are the invented limits, and who is nearest to them.
@@ -317,7 +341,7 @@ func (e *Estate) Limits() []console.Limit {
 			Nearest: []console.LimitUser{{Subject: "oidc:" + issuer + "#nightly-batch", Used: 1, Reset: 59 * time.Second}, {Subject: "oidc:" + issuer + "#alice", Used: 0.12, Remaining: 88, Reset: 7 * time.Second}}},
 		{Door: "gateway", API: "payments", Name: "limit-2", What: "200ms/s of cpu (burst 2s)", Measure: "cpu", Per: "principal", Mode: "enforce", Count: 200e6, Window: time.Second, Capacity: 2e9, Together: true, Refused: 7,
 			Nearest: []console.LimitUser{{Subject: "oidc:" + issuer + "#nightly-batch", Used: 0.81, Remaining: 380e6, Held: 120e6, Reset: 7500 * time.Millisecond}}},
-		{Door: "gateway", API: "accounts", Operation: "POST /accounts/{id}/statements", Name: "operation-limit-1", What: "4 at once", Measure: "concurrent", Per: "client", Mode: "enforce", Count: 4, Capacity: 4,
+		{Door: "gateway", API: "accounts", Operation: "GET /accounts/v2/accounts/{id}/statements", Name: "operation-limit-1", What: "4 at once", Measure: "concurrent", Per: "client", Mode: "enforce", Count: 4, Capacity: 4,
 			Nearest: []console.LimitUser{{Subject: "203.0.113.9", Used: 0.5, Remaining: 2, Held: 2}}},
 		{Door: "gateway", API: "accounts", Name: "plan", What: "1000000 each month in Europe/Berlin", Measure: "requests", Per: "oauth_client", Mode: "observe", Count: 1e6, Capacity: 1e6, Together: true,
 			Nearest: []console.LimitUser{{Subject: "mobile-app", Used: 0.34, Remaining: 660_000, Reset: 9 * 24 * time.Hour}}},
@@ -327,9 +351,9 @@ func (e *Estate) Limits() []console.Limit {
 // Suggestions are what was learned of the estate's callers.
 func (e *Estate) Suggestions(api string, limit int) []pace.Suggestion {
 	list := []pace.Suggestion{
-		{API: "payments", Operation: "GET /payments/{id}", Since: e.started.Add(-9 * 24 * time.Hour), Samples: 48_210, Requests: 190_344, P50: 3, P90: 8, P99: 19, P999: 44, Max: 610, Suggested: 88, Beyond: 0.0003,
+		{API: "payments", Operation: "GET /payments/v1/transfers/{id}", Since: e.started.Add(-9 * 24 * time.Hour), Samples: 48_210, Requests: 190_344, P50: 3, P90: 8, P99: 19, P999: 44, Max: 610, Suggested: 88, Beyond: 0.0003,
 			Buckets: []pace.Bucket{{UpTo: 1, Samples: 9_120}, {UpTo: 2, Samples: 11_004}, {UpTo: 4, Samples: 15_771}, {UpTo: 8, Samples: 8_100}, {UpTo: 16, Samples: 3_390}, {UpTo: 32, Samples: 741}, {UpTo: 64, Samples: 70}, {UpTo: 1024, Samples: 14}}},
-		{API: "accounts", Operation: "GET /accounts/{id}", Since: e.started.Add(-2 * time.Hour), Samples: 212, Requests: 377, P50: 1, P90: 4, P99: 7, P999: 9, Max: 9,
+		{API: "accounts", Operation: "GET /accounts/v2/accounts/{id}", Since: e.started.Add(-2 * time.Hour), Samples: 212, Requests: 377, P50: 1, P90: 4, P99: 7, P999: 9, Max: 9,
 			Buckets: []pace.Bucket{{UpTo: 1, Samples: 130}, {UpTo: 2, Samples: 41}, {UpTo: 4, Samples: 30}, {UpTo: 8, Samples: 10}, {UpTo: 16, Samples: 1}}},
 	}
 	var out []pace.Suggestion

@@ -38,6 +38,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What each API accepts of its callers, and the rules that it asks, with how often each refused */
+        get: operations["listAccess"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apis": {
         parameters: {
             query?: never;
@@ -276,6 +293,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/limits/counters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether limits are counted together with other nodes, and how that goes */
+        get: operations["getSharedCounters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/limits/suggestions": {
         parameters: {
             query?: never;
@@ -302,6 +336,23 @@ export interface paths {
         };
         /** Everything about one operation */
         get: operations["getOperation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operation/demand": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is demanded of one operation, and what its requests cost */
+        get: operations["getDemand"];
         put?: never;
         post?: never;
         delete?: never;
@@ -407,6 +458,23 @@ export interface paths {
         put?: never;
         /** Make a new invitation, for a link that lapsed or a password that was forgotten */
         post: operations["invitePerson"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Instances, places, queues and what was turned away, by API */
+        get: operations["listPools"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -613,6 +681,47 @@ export interface components {
             started?: string;
             version: string;
         };
+        Accepted: {
+            /** @description What it must say or be */
+            detail: string;
+            /** @enum {string} */
+            kind: "issuer" | "keys" | "certificate" | "signature";
+            name: string;
+            /** @description That its holder has; of issuers the token says them */
+            scopes: string[];
+        };
+        Access: {
+            apis: components["schemas"]["Admission"][];
+        };
+        Admission: {
+            /** @description Credentials that it accepts; none: nobody is asked for one */
+            accepted: components["schemas"]["Accepted"][];
+            /**
+             * @description When a request without a credential is let through
+             * @enum {string}
+             */
+            anonymous: "contract" | "never" | "always";
+            api: string;
+            /**
+             * @description Mode of the stage authorise
+             * @enum {string}
+             */
+            authorise: "observe" | "enforce" | "off";
+            /** @description How tokens must be bound to their holder; empty: they need not be */
+            binding: string;
+            door: string;
+            /**
+             * Format: int64
+             * @description Granted, and not over
+             */
+            exceptions: number;
+            /**
+             * @description Of the stage authenticate
+             * @enum {string}
+             */
+            mode: "observe" | "enforce" | "off";
+            rules: components["schemas"]["RuleDemand"][];
+        };
         Apis: {
             apis: components["schemas"]["APIView"][];
         };
@@ -669,7 +778,29 @@ export interface components {
              */
             up_to: number;
         };
+        CacheDemand: {
+            /** @description Of requests for the same answer at the same time one is sent */
+            coalesce: boolean;
+            /**
+             * Format: double
+             * @description Of answers that state none; 0: those are not stored
+             */
+            lifetime_seconds: number;
+            /** Format: double */
+            longest_seconds: number;
+            /**
+             * @description Whom a stored answer may be given to
+             * @enum {string}
+             */
+            per: "everyone" | "principal";
+            /** Format: double */
+            stale_if_error_seconds: number;
+            /** Format: double */
+            stale_while_revalidate_seconds: number;
+        };
         CacheState: {
+            /** @description By API, those that had requests looked up */
+            apis: components["schemas"]["CacheUse"][];
             /**
              * Format: int64
              * @description What they take
@@ -705,6 +836,19 @@ export interface components {
              * @description Requests answered by a stale answer while it was asked for anew
              */
             stale: number;
+        };
+        CacheUse: {
+            api: string;
+            /**
+             * Format: int64
+             * @description Requests that were looked up
+             */
+            looked: number;
+            /**
+             * Format: int64
+             * @description Of them answered without the upstream
+             */
+            spared: number;
         };
         CallerView: {
             /** @description Who acts for the subject (act, RFC 8693) */
@@ -786,6 +930,34 @@ export interface components {
             name: string;
             /** Format: int64 */
             retries: number;
+        };
+        CostSeen: {
+            /** Format: int64 */
+            bytes_p50: number;
+            /** Format: int64 */
+            bytes_p95: number;
+            /** Format: double */
+            cpu_max_ms: number;
+            /** Format: double */
+            cpu_p50_ms: number;
+            /** Format: double */
+            cpu_p95_ms: number;
+            /**
+             * Format: int64
+             * @description Of them with an estimate of CPU time, from how long they took
+             */
+            estimated: number;
+            /** Format: double */
+            money_mean: number;
+            /**
+             * Format: int64
+             * @description Latest kept decisions with a cost that this is of
+             */
+            requests: number;
+            /** Format: double */
+            rows_mean: number;
+            /** Format: double */
+            units_mean: number;
         };
         CostView: {
             /** Format: int64 */
@@ -927,11 +1099,57 @@ export interface components {
             /** @description The upstream's error was replaced, and its original can be opened */
             original: boolean;
             program: string;
+            /** @description What spared the upstream work, such as cache.hit, coalesced or sideload */
+            relief: string[];
             request_headers: components["schemas"]["HeaderLine"][];
             request_shape: components["schemas"]["ShapeLine"][];
             response_headers: components["schemas"]["HeaderLine"][];
             response_shape: components["schemas"]["ShapeLine"][];
             undocumented: components["schemas"]["PlaceName"][];
+        };
+        Demand: {
+            /** @description What is demanded of that format */
+            about: string[];
+            /** @description Authentication contexts, one of which the token must show */
+            acr: string[];
+            /** @enum {string} */
+            anonymous: "contract" | "never" | "always";
+            /** @description Media types of requests that it declares and that are looked into: JSON, XML, form, multipart */
+            bodies: string[];
+            /** @description Absent: answers are not stored */
+            cache?: components["schemas"]["CacheDemand"];
+            /** @description By the specification in force */
+            declared: boolean;
+            /** @description GraphQL, gRPC, JSON-RPC, WebSocket or SOAP; empty: plain HTTP */
+            format: string;
+            /** @description People sign in here: all failures are answered alike */
+            login: boolean;
+            /**
+             * Format: double
+             * @description How long ago the user may have authenticated; 0: any time
+             */
+            max_age_seconds: number;
+            /** @description Mode of each stage, and of errors */
+            modes: {
+                [key: string]: string;
+            };
+            /**
+             * Format: double
+             * @description Of one answered request, for limits of money
+             */
+            price: number;
+            rules: components["schemas"]["RuleDemand"][];
+            /** @description Besides those of the specification */
+            scopes: string[];
+            /** @description Kinds of sensitive data that answers may hold */
+            sensitive: string[];
+            sideload: components["schemas"]["SideloadRule"][];
+        };
+        Demanded: {
+            /** @description Absent when no kept decision tells a cost */
+            cost?: components["schemas"]["CostSeen"];
+            /** @description Absent when no API of that name is in force */
+            demand?: components["schemas"]["Demand"];
         };
         ErrorDetail: {
             /** @description Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id' */
@@ -1366,6 +1584,148 @@ export interface components {
             type: string;
             undocumented: boolean;
         };
+        Pool: {
+            api: string;
+            instances: components["schemas"]["PoolInstance"][];
+            /** @description Absent where nothing keeps the upstream from doing too much */
+            load?: components["schemas"]["PoolLoad"];
+        };
+        PoolCaller: {
+            /** @description A principal, or a client's address */
+            caller: string;
+            /**
+             * Format: double
+             * @description Processors at work for it
+             */
+            cpu: number;
+            /** Format: double */
+            places: number;
+        };
+        PoolClass: {
+            /** Format: int64 */
+            admitted: number;
+            /** Format: double */
+            floor: number;
+            /** Format: int64 */
+            in_flight: number;
+            name: string;
+            /** Format: int64 */
+            queued: number;
+            /** Format: int64 */
+            shed: number;
+            /** Format: int64 */
+            waited: number;
+        };
+        PoolInstance: {
+            admission: string;
+            /** Format: int64 */
+            answered: number;
+            /** Format: int64 */
+            failed: number;
+            healthy: boolean;
+            /** Format: int64 */
+            in_flight: number;
+            /**
+             * Format: double
+             * @description For which it is still left out after failures
+             */
+            left_out_seconds: number;
+            /**
+             * Format: int64
+             * @description Requests in flight at once at most
+             */
+            most: number;
+            reason: string;
+            /** @description Asked only when the others are full or too few of them are well */
+            standby: boolean;
+            url: string;
+            /** @description It gets less than its share for now */
+            warming: boolean;
+        };
+        PoolLoad: {
+            /** @description The limit is found from how long answers take */
+            adaptive: boolean;
+            /**
+             * Format: int64
+             * @description Callers that had something in flight of late
+             */
+            callers: number;
+            /**
+             * Format: double
+             * @description Places that one of them may have for now; 0 = as many as there are
+             */
+            cap: number;
+            classes: components["schemas"]["PoolClass"][];
+            /**
+             * Format: double
+             * @description How busy the upstream's processors are; 1 = all of them
+             */
+            cpu: number;
+            /**
+             * Format: double
+             * @description Part of the expected cost that is turned away
+             */
+            cut: number;
+            /**
+             * Format: double
+             * @description Places that each of them could have; 0 = no limit
+             */
+            fair: number;
+            /** Format: int64 */
+            in_flight: number;
+            /**
+             * Format: double
+             * @description Requests in flight at once; 0 = no limit
+             */
+            limit: number;
+            /** Format: double */
+            memory: number;
+            /**
+             * Format: double
+             * @description Load over its threshold; more than 1 = hot, 0 = not known
+             */
+            over: number;
+            /**
+             * Format: double
+             * @description Part of the time in which something waits for a processor there
+             */
+            pressure: number;
+            /** Format: int64 */
+            queued: number;
+            /** @description Requests turned away, by rule */
+            refused: {
+                [key: string]: number;
+            };
+            /**
+             * Format: double
+             * @description How many times slower answers are than at their best; 0 = not known
+             */
+            slow: number;
+            sources: components["schemas"]["PoolSource"][];
+            /** @description Callers with most in flight of late */
+            top: components["schemas"]["PoolCaller"][];
+            /** @description Which threshold: cpu, memory or pressure */
+            what: string;
+        };
+        PoolSource: {
+            /** Format: double */
+            cpu: number;
+            /** @description Why it could not be read; empty when it could */
+            failed: string;
+            /** Format: double */
+            memory: number;
+            name: string;
+            /**
+             * Format: date-time
+             * @description When it was last read
+             */
+            read?: string;
+        };
+        Pools: {
+            /** Format: date-time */
+            at: string;
+            pools: components["schemas"]["Pool"][];
+        };
         ProgramAPIView: {
             /** Format: int64 */
             exceptions: number;
@@ -1469,6 +1829,20 @@ export interface components {
             /** @description What is kept */
             what: string;
         };
+        RuleDemand: {
+            /** @enum {string} */
+            mode: "observe" | "enforce" | "off";
+            name: string;
+            /** @description Empty: every operation of the API */
+            operation: string;
+            /** @description In CEL */
+            require: string;
+            /**
+             * Format: int64
+             * @description Requests of the last day that it refused, or would have; absent when it is not among the reasons that are counted
+             */
+            spoke?: number;
+        };
         Series: {
             /** @description Allowed without a finding */
             allow: number[];
@@ -1519,6 +1893,33 @@ export interface components {
             format: string;
             pointer: string;
             type: string;
+        };
+        SharedCounters: {
+            /**
+             * Format: int64
+             * @description Batches without a usable answer
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description That this node shares with others
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Requests that were counted here because the answer came too late
+             */
+            late: number;
+            /**
+             * Format: int64
+             * @description Times that sharing ended
+             */
+            outages: number;
+            /**
+             * @description alone: no shared counters are configured; lost: they are, and do not answer, so that this node counts by itself
+             * @enum {string}
+             */
+            state: "alone" | "together" | "lost";
         };
         SideloadOffer: {
             api: string;
@@ -1740,6 +2141,89 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["About"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listAccess: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Access"];
                 };
             };
             /** @description Bad Request */
@@ -3170,6 +3654,89 @@ export interface operations {
             };
         };
     };
+    getSharedCounters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedCounters"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     listLimitSuggestions: {
         parameters: {
             query?: {
@@ -3288,6 +3855,103 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OperationDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    getDemand: {
+        parameters: {
+            query: {
+                /** @description Name of the API */
+                api?: string;
+                method: string;
+                template: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Demanded"];
                 };
             };
             /** @description Bad Request */
@@ -4109,6 +4773,89 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listPools: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pools"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

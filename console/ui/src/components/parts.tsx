@@ -1,6 +1,7 @@
 import { type ReactNode, useId } from 'react';
 import { Skeleton, Tooltip } from '@mantine/core';
-import { IconAlertTriangle, IconCircleCheck, IconFlag, IconHourglass, IconInfoCircle, IconShieldX } from '@tabler/icons-react';
+import { IconAlertTriangle, IconCircleCheck, IconExternalLink, IconFlag, IconHourglass, IconInfoCircle, IconShieldX } from '@tabler/icons-react';
+import { Link } from '@tanstack/react-router';
 import { ago, stamp, zoneName } from '../lib/format';
 import { useSettings } from '../lib/settings';
 import { Problem } from '../api/client';
@@ -72,6 +73,12 @@ export function Tier({ tier }: { tier: string }) {
 
 export function Exposure({ value }: { value: string }) {
   if (!value) return <span className="sub">not stated</span>;
+  if (value === 'third-party')
+    return (
+      <span className="badge invited" title="An API of others, which our own services call">
+        <IconExternalLink size={12} aria-hidden /> third-party
+      </span>
+    );
   return <span className="badge outline">{value}</span>;
 }
 
@@ -197,5 +204,28 @@ export function PageHead({ title, sub, children, crumbs }: { title: ReactNode; s
       </div>
       {children && <div className="row">{children}</div>}
     </div>
+  );
+}
+
+// Meter shows a part of a whole. Its words stand beside it; the label is for
+// those who do not see it.
+export function Meter({ value, label }: { value: number; label: string }) {
+  const part = Math.max(0, Math.min(1, value));
+  return (
+    <span className="meter" role="img" aria-label={label} title={label}>
+      <i className={part >= 1 ? 'full' : part >= 0.8 ? 'near' : ''} style={{ width: `${100 * part}%` }} />
+    </span>
+  );
+}
+
+export function Tabs({ label, tabs, active, to, search }: { label: string; tabs: { id: string; text: string }[]; active: string; to: '/limits' | '/identity'; search(id: string): Record<string, string> }) {
+  return (
+    <nav className="tabs" aria-label={label}>
+      {tabs.map((t) => (
+        <Link key={t.id} to={to} search={search(t.id)} className={t.id === active ? 'active' : ''} activeProps={{}} aria-current={t.id === active ? 'page' : undefined}>
+          {t.text}
+        </Link>
+      ))}
+    </nav>
   );
 }

@@ -1,14 +1,18 @@
 // Numbers and times for people. Units stand beside every figure.
 
-const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const integers = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
 export function count(n: number): string {
-  return Math.abs(n) < 100_000 ? whole.format(n) : compact.format(n);
+  return Math.abs(n) < 100_000 ? integers.format(n) : compact.format(n);
+}
+
+export function whole(n: number): string {
+  return integers.format(Math.round(n));
 }
 
 export function exact(n: number): string {
-  return whole.format(n);
+  return integers.format(n);
 }
 
 export function rate(perSecond: number): string {
@@ -92,4 +96,10 @@ export function span(s: number): string {
   if (s < 90 * 60) return `${Math.round(s / 60)} min`;
   if (s < 36 * 3600) return `${Math.round(s / 3600)} h`;
   return `${Math.round(s / 86400)} d`;
+}
+
+// until says how far away a day is, or how long it has been over.
+export function until(iso: string, now: number): string {
+  const s = Math.round((new Date(iso).getTime() - now) / 1000);
+  return s > 0 ? within(s) : span(-s) + ' ago';
 }

@@ -138,6 +138,8 @@ function Body({ d }: { d: Detail }) {
               ['Upstream', x.origin ? <span key="u"><Status code={x.origin} /> from <span className="mono">{x.instance}</span></span> : 'not asked'],
               ...(x.retries ? ([['Retries', String(x.retries)]] as [string, ReactNode][]) : []),
               ['Took', `${milliseconds(x.duration_ms)}${x.upstream_ms ? `, of which upstream ${milliseconds(x.upstream_ms)}` : ''}`],
+              ['Relief', d.relief.length ? <span key="r" className="row" style={{ gap: 4 }}>{d.relief.map((r) => <span key={r} className="badge good" title={r}>{reliefText[r] ?? r}</span>)}</span> : x.reasons.some((r) => r.stage === 'relieve') ? 'turned away to spare the upstream; see the reason' : 'none: the upstream did all the work'],
+              ['Cost', d.cost ? <Cost key="c" c={d.cost} /> : 'nobody tells'],
               ['Body', bytes(x.response_bytes)],
               ['Contract', d.new_status ? <span key="n" className="badge flagged">status not declared</span> : 'status as declared, or nothing declared'],
               ['Undocumented', d.undocumented.length ? <span key="ud" className="mono">{d.undocumented.map((p) => `${p.in} ${p.name}`).join(', ')}</span> : 'nothing'],
@@ -152,6 +154,26 @@ function Body({ d }: { d: Detail }) {
       </div>
     </div>
   );
+}
+
+const reliefText: Record<string, string> = {
+  'cache.hit': 'answered from the cache',
+  'cache.stale': 'answered from the cache, asked for anew behind',
+  'cache.stale-if-error': 'answered from the cache because the upstream failed',
+  'cache.revalidated': 'the stored answer still held',
+  coalesced: "given the answer to another's request",
+};
+
+// Cost says what a request took of the upstream, as far as anybody knows.
+function Cost({ c }: { c: Schemas['CostView'] }) {
+  const parts = [
+    c.cpu > 0 ? `${milliseconds(c.cpu)} of CPU${c.estimated ? ' (estimated from the time it took)' : ''}` : '',
+    c.bytes > 0 ? bytes(c.bytes) : '',
+    c.rows > 0 ? `${c.rows} ${c.rows === 1 ? 'row' : 'rows'}` : '',
+    c.money > 0 ? `${c.money} of money` : '',
+    c.units > 0 ? `${c.units.toFixed(2)} units` : '',
+  ].filter(Boolean);
+  return <>{parts.join(' · ') || 'nothing to speak of'}</>;
 }
 
 // Original opens what the upstream said in place of what the client got. It is

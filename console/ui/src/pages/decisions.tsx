@@ -196,7 +196,7 @@ function DecisionTable({ rows, dated, arrived }: { rows: Decision[]; dated?: boo
     { id: 'status', head: 'Status', right: true, hidePhone: true, width: '60px', cell: (d) => <Status code={d.status} /> },
     { id: 'request', head: 'Request', cell: (d) => <RequestLine d={d} /> },
     { id: 'why', head: 'Because', hidePhone: true, cell: (d) => <div className="cut why"><Why d={d} /></div> },
-    { id: 'api', head: 'API', hidePhone: true, cell: (d) => <span className="nowrap">{d.api || <span className="sub">none</span>}</span> },
+    { id: 'api', head: 'API', hidePhone: true, cell: (d) => <span className="nowrap">{d.api || <span className="sub">none</span>}{d.door === 'egress' && <span className="badge outline" style={{ marginLeft: 6 }} title="A call of our own services to an API of others">egress</span>}</span> },
     { id: 'principal', head: 'Principal', hidePhone: true, cell: (d) => <div className="cut" style={{ maxWidth: 160 }} title={d.principal}>{short(d.principal)}</div> },
     { id: 'client', head: 'Client', hidePhone: true, cell: (d) => <span className="mono nowrap">{d.client}</span> },
     { id: 'took', head: 'Took', right: true, hidePhone: true, cell: (d) => milliseconds(d.duration_ms) },

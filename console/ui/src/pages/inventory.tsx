@@ -32,7 +32,7 @@ export function Inventory() {
         <LiveMark state={state} />
       </PageHead>
       <div className="stack">
-        {apis.isError ? <Failure error={apis.error} retry={() => void apis.refetch()} /> : narrowed ? chosen ? <APIHead a={chosen} /> : null : <APITable apis={apis.data?.apis} />}
+        {apis.isError ? <Failure error={apis.error} retry={() => void apis.refetch()} /> : narrowed ? chosen ? <APIHead a={chosen} /> : null : <APITable apis={apis.data?.apis} search={search} />}
         <Operations search={search} apis={apis.data?.apis ?? []} />
       </div>
     </>
@@ -54,11 +54,30 @@ export function useInventoryLive() {
   return useLive<Schemas['InventoryNotice']>('/api/v1/inventory/live', 'inventory', (n) => setPending(n.revision || 1));
 }
 
-function APITable({ apis }: { apis?: API[] }) {
+const exposures = [['', 'any'], ['external', 'external'], ['partner', 'partner'], ['internal', 'internal'], ['third-party', 'third-party: we call them'], ['none', 'not stated']] as const;
+
+function APITable({ apis: all, search }: { apis?: API[]; search: Search }) {
+  const navigate = useNavigate();
+  const want = search.exposure ?? '';
+  const apis = all?.filter((a) => !want || (want === 'none' ? !a.exposure : a.exposure === want));
   return (
-    <Panel title="APIs" flush>
+    <Panel
+      title="APIs"
+      flush
+      aside={
+        all && all.length > 0 ? (
+          <span className="filters-inline">
+            <Choice label="Exposure" value={want} onChange={(exposure) => void navigate({ to: '/inventory', search: clean({ ...search, exposure }), replace: true })} options={exposures} />
+          </span>
+        ) : undefined
+      }
+    >
       {!apis ? (
         <Loading lines={3} />
+      ) : apis.length === 0 && want ? (
+        <Empty title={want === 'third-party' ? 'No API of others is known' : 'No API has this exposure'}>
+          <p>{want === 'third-party' ? <>Name those that our own services may call under <code>egress.destinations</code> in the configuration.</> : <>It is set by <code>exposure</code> of an API in the configuration.</>}</p>
+        </Empty>
       ) : apis.length === 0 ? (
         <Empty title="No API yet" icon={<IconRouteOff size={26} aria-hidden />}>
           <p>Name one under <code>apis</code> in the configuration file, with its specification and its upstreams, and send a request through the gateway. It shows here within a second.</p>

@@ -8,6 +8,7 @@ import { Empty, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel
 import { bytes, exact, milliseconds, share, stamp } from '../lib/format';
 import { useSettings } from '../lib/settings';
 import { operationRoute } from '../router';
+import { DemandPanels } from './demand';
 import { useInventoryLive } from './inventory';
 
 type Detail = Schemas['OperationDetail'];
@@ -88,6 +89,7 @@ function Body({ d }: { d: Detail }) {
           <Hours d={d} />
         </Panel>
       </div>
+      <DemandPanels d={d} />
       <SchemaTable d={d} />
       <div className="grid-2">
         <Panel title="Consumers" flush aside={<span className="sub small">about {exact(o.principals)}</span>}>

@@ -290,6 +290,9 @@ const acts: Record<string, string> = {
   'account.enable': 'person enabled',
   'password.change': 'password changed',
   'original.open': 'original opened',
+  'cache.invalidate': 'stored answers forgotten',
+  'sideload.accept': 'sideloading rule accepted',
+  'sideload.drop': 'sideloading rule undone',
   access: 'access without the role',
 };
 
