@@ -71,13 +71,13 @@ func accepts(a policy.Auth) (out []console.Accepted) {
 	for _, o := range a.OIDC {
 		words := []string{"audience " + o.Audience, cmp.Or(strings.Join(o.Algorithms, ", "), "any asymmetric algorithm")}
 		if o.Profile != "" {
-			words = append(words, "as "+strings.ToUpper(string(o.Profile)))
+			words = append(words, "to the letter of RFC 9068")
 		}
 		if len(o.Clients) > 0 {
 			words = append(words, "of "+strings.Join(o.Clients, ", "))
 		}
 		if o.Introspection.Enabled() {
-			words = append(words, fmt.Sprintf("opaque tokens asked about, an answer holds %s", o.Introspection.WithDefaults().Cache))
+			words = append(words, fmt.Sprintf("opaque tokens asked about, an answer holds %s", shortly(o.Introspection.WithDefaults().Cache)))
 		}
 		out = append(out, console.Accepted{Kind: "issuer", Name: o.Issuer, Detail: strings.Join(words, " · ")})
 	}
@@ -95,13 +95,25 @@ func accepts(a policy.Auth) (out []console.Accepted) {
 		out = append(out, console.Accepted{Kind: "certificate", Name: c.ID, Detail: strings.Join(words, " · "), Scopes: c.Scopes})
 	}
 	for _, s := range a.Signatures {
-		words := []string{string(cmp.Or(s.Style, policy.RFC9421)), fmt.Sprintf("%d of its keys accepted", len(s.Keys)), fmt.Sprintf("at most %s old", cmp.Or(s.Window, 5*time.Minute))}
+		words := []string{string(cmp.Or(s.Style, policy.RFC9421)), fmt.Sprintf("keys: %d", len(s.Keys)), fmt.Sprintf("at most %s old", shortly(cmp.Or(s.Window, 5*time.Minute)))}
 		if s.Once {
 			words = append(words, "each once")
 		}
 		out = append(out, console.Accepted{Kind: "signature", Name: s.ID, Detail: strings.Join(words, " · "), Scopes: s.Scopes})
 	}
 	return out
+}
+
+// shortly writes 5m, not 5m0s.
+func shortly(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // holders gives whom keys stand for, each once.
@@ -192,7 +204,7 @@ func format(a *guard.API, o *spec.Operation, method, template string) (name stri
 		return "gRPC", []string{"method " + m.Name + " of " + m.Service}, bodies
 	case o.Channel() != nil:
 		w := p.WebSocket.WithDefaults()
-		about = []string{fmt.Sprintf("one message at most %d bytes", w.Size), "ends after " + w.Idle.String() + " without a message"}
+		about = []string{fmt.Sprintf("one message at most %d bytes", w.Size), "ends after " + shortly(w.Idle) + " without a message"}
 		if w.Rate.Count > 0 {
 			about = append(about, "messages "+w.Rate.String())
 		}

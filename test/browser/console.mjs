@@ -310,7 +310,7 @@ try {
     await page.setViewportSize({ width: 390, height: 844 });
     // A chart learns of its new width a frame later.
     await page.waitForFunction(() => document.documentElement.scrollWidth <= 390, null, { timeout: 5000 }).catch(async () => {
-      assert.fail(`${path} is ${await page.evaluate(() => document.documentElement.scrollWidth)} wide on a phone of 390`);
+      assert.fail(`${path} is ${await page.evaluate(() => document.documentElement.scrollWidth + ' wide, by ' + [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > 391 && !e.closest('.table-scroll')).slice(0, 4).map((e) => e.tagName + '.' + e.className))} on a phone of 390`);
     });
     await shot(`phone-${path.replace(/\W+/g, '') || 'overview'}`);
   }

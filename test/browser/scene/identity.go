@@ -12,12 +12,12 @@ import (
 
 // Admissions are the invented demands of callers.
 func (e *Estate) Admissions() []api.Admission {
-	token := api.Accepted{Kind: "issuer", Name: issuer, Detail: "audience harbour-api · ES256, EdDSA · as RFC9068"}
+	token := api.Accepted{Kind: "issuer", Name: issuer, Detail: "audience harbour-api · ES256, EdDSA · to the letter of RFC 9068"}
 	return []api.Admission{
 		{API: "payments", Door: "gateway", Mode: "enforce", Authorise: "enforce", Anonymous: "never", Binding: "dpop", Exceptions: 1,
 			Accepted: []api.Accepted{token, {Kind: "keys", Name: "3 in header X-API-Key", Detail: "nightly-batch, ledger-sync"},
 				{Kind: "certificate", Name: "settlement", Detail: "URI spiffe://harbour.example/settlement", Scopes: []string{"transfers:write"}},
-				{Kind: "signature", Name: "card-network", Detail: "rfc9421 · 2 of its keys accepted · at most 5m0s old · each once"}},
+				{Kind: "signature", Name: "card-network", Detail: "rfc9421 · keys: 2 · at most 5m old · each once"}},
 			Rules: []api.RuleDemand{{Name: "own-transfers", Operation: "GET /payments/v1/transfers/{id}", Require: "claims.sub == principal.subject", Mode: "enforce"},
 				{Name: "office-hours", Require: "now.getHours() >= 6 && now.getHours() < 22", Mode: "observe"}}},
 		{API: "accounts", Door: "gateway", Mode: "enforce", Authorise: "enforce", Anonymous: "contract", Accepted: []api.Accepted{token}},

@@ -93,7 +93,7 @@ function AcceptedView() {
               {a.exceptions > 0 && <>{exact(a.exceptions)} {a.exceptions === 1 ? 'exception is' : 'exceptions are'} in force. </>}
               <Link to="/decisions" search={{ view: 'history', api: a.api, stage: 'authenticate' }}>Credentials that failed</Link>
             </div>
-            {a.rules.length > 0 && <RuleTable api={a.api} rules={a.rules} label={`Rules of ${a.api}`} />}
+            {a.rules.length > 0 && <RuleTable api={a.api} rules={a.rules} label={`Rules of ${a.api}`}  />}
           </div>
         </Panel>
       ))}
@@ -246,7 +246,7 @@ function Keys() {
       {alone.length > 0 && (
         <Note kind="warn">
           {alone.length === 1 ? 'The only live key of ' : 'The only live keys of '}
-          <strong>{[...new Set(alone.map((k) => k.subject))].join(', ')}</strong> end soon. <code>sallyport key new</code> makes a second one beside it; hand it over, and let the older one end.
+          <strong>{[...new Set(alone.map((k) => k.subject))].join(', ')}</strong> {alone.length === 1 ? 'ends' : 'end'} soon. <code>sallyport key new</code> makes a second one beside it; hand it over, and let the older one end.
         </Note>
       )}
       <Panel title="API keys" flush aside={<span className="sub small">known by their hashes only; those that end first stand first</span>}>

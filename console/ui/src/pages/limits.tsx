@@ -42,6 +42,8 @@ export function LimitsPage() {
   return (
     <>
       <PageHead title="Limits" sub="What may happen how often, what callers use, and what spares upstreams work before anyone is turned away">
+        {view !== 'suggestions' && (
+          <>
         <button type="button" className="link-button" data-pause onClick={() => setPaused(!paused)}>
           <span className="row" style={{ gap: 5 }}>
             {paused ? <IconPlayerPlay size={13} aria-hidden /> : <IconPlayerPause size={13} aria-hidden />}
@@ -52,6 +54,8 @@ export function LimitsPage() {
           <i aria-hidden />
           {paused ? 'paused' : 'every 3 s'}
         </span>
+          </>
+        )}
         <span className="filters-inline">
           <Choice label="API" value={api} onChange={(a) => void navigate({ search: (s) => ({ ...s, api: a }), replace: true })} options={[['', 'all'], ...names.map((n) => [n, n] as const), ...(api && !names.includes(api) ? [[api, api] as const] : [])]} />
         </span>
@@ -109,11 +113,11 @@ function Counters({ again }: { again: number | false }) {
       </Note>
     );
   return (
-    <div className="row small sub">
+    <div className="row small sub" style={{ flexWrap: 'nowrap' }}>
       {c.state === 'together' ? <IconLink size={14} aria-hidden /> : <IconUnlink size={14} aria-hidden />}
       {c.state === 'together' ? (
         <span>
-          Counted together with other nodes: {exact(c.keys)} keys shared; since the start {exact(c.late)} requests counted here because an answer was late, {exact(c.failures)} failed batches, {exact(c.outages)} outages.
+          Counted together with other nodes: {exact(c.keys)} keys shared; since the start {exact(c.late)} requests counted here because an answer was late, {exact(c.failures)} failed batches, {exact(c.outages)} {c.outages === 1 ? 'outage' : 'outages'}.
         </span>
       ) : (
         <span>Counted by this node alone. Where several nodes run, name a Redis under <code>counters</code> in the configuration.</span>
@@ -133,10 +137,14 @@ export function LimitTable({ limits, label }: { limits: Limit[]; label: string }
           id: 'w',
           head: 'Limit',
           cell: (l) => (
-            <div style={{ minWidth: 170 }}>
+            <div style={{ minWidth: 120 }}>
               <strong>{l.what}</strong> <span className="nowrap">per {perText[l.per] ?? l.per}</span>
               <div className="sub small wrap-any">
                 {l.name} · {l.counted === 'together' ? 'shared' : 'this node'}
+              </div>
+              <div className="only-phone small">
+                {l.api} {l.operation && opLink(l.api, l.operation)} <Mode mode={l.mode} />
+                {l.refused > 0 && <> {exact(l.refused)} {l.mode === 'observe' ? 'would be turned away' : 'turned away'} in the last hour</>}
               </div>
             </div>
           ),
@@ -144,6 +152,7 @@ export function LimitTable({ limits, label }: { limits: Limit[]; label: string }
         {
           id: 'a',
           head: 'Where',
+          hidePhone: true,
           cell: (l) => (
             <div style={{ minWidth: 120 }}>
               {l.api}
@@ -151,10 +160,11 @@ export function LimitTable({ limits, label }: { limits: Limit[]; label: string }
             </div>
           ),
         },
-        { id: 'm', head: 'Mode', cell: (l) => <Mode mode={l.mode} /> },
+        { id: 'm', head: 'Mode', hidePhone: true, cell: (l) => <Mode mode={l.mode} /> },
         {
           id: 'r',
           head: 'Turned away, last hour',
+          hidePhone: true,
           right: true,
           cell: (l) =>
             l.refused ? (
@@ -272,8 +282,8 @@ export function SuggestionCard({ s, enough }: { s: Suggestion; enough: number })
             <div className="small">
               Suggested: <strong>{exact(s.suggested)} requests a minute</strong> per caller; it would have limited {s.beyond ? share(s.beyond, 1) : 'none'} of those minutes.
             </div>
-            <div className="row" style={{ flexWrap: 'nowrap' }}>
-              <code className="config-line" tabIndex={0} aria-label={`Configuration line for ${s.operation}`}>{line}</code>
+            <div className="row" style={{ flexWrap: 'nowrap', alignItems: 'flex-start' }}>
+              <code className="config-line" aria-label={`Configuration line for ${s.operation}`}>{line}</code>
               <CopyButton value={line}>
                 {({ copied, copy }) => (
                   <Button size="compact-sm" variant="default" onClick={copy} leftSection={copied ? <IconCheck size={13} aria-hidden /> : <IconCopy size={13} aria-hidden />} style={{ flex: 'none' }}>
@@ -528,7 +538,7 @@ function Forget({ opened, close, names, api, done }: { opened: boolean; close():
         {forget.isError && <Failure error={forget.error} />}
         <div className="row" style={{ justifyContent: 'flex-end' }}>
           <Button variant="default" type="button" onClick={close}>Keep them</Button>
-          <Button type="submit" color="orange.9" loading={forget.isPending} disabled={!chosen}>Forget</Button>
+          <Button type="submit" color="red.9" loading={forget.isPending} disabled={!chosen}>Forget</Button>
         </div>
       </form>
     </Modal>
