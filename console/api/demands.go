@@ -205,7 +205,7 @@ func costSeen(list []sallyport.Exchange) *CostSeen {
 		if c.Estimated {
 			out.Estimated++
 		}
-		cpu, held = append(cpu, c.CPU), append(held, c.Bytes)
+		cpu, held = append(cpu, c.CPU), append(held, max(c.Bytes, list[i].RequestBytes+list[i].ResponseBytes))
 		out.Rows += float64(c.Rows)
 		out.Money += float64(c.Money) / 1e6
 		out.Units += c.Units

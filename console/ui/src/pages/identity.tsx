@@ -109,11 +109,11 @@ export function RuleTable({ api, rules, label }: { api: string; rules: Schemas['
       rowKey={(r) => r.operation + ' ' + r.name}
       columns={[
         { id: 'n', head: 'Rule', cell: (r) => <><strong className="mono">{r.name}</strong><div className="small">{r.operation ? opLink(api, r.operation) : <span className="sub">every operation</span>}</div></> },
-        { id: 'r', head: 'Must be true', cell: (r) => <code className="wrap-any">{r.require}</code> },
-        { id: 'm', head: 'Mode', cell: (r) => <Mode mode={r.mode} /> },
+        { id: 'r', head: 'Must be true', cell: (r) => <><code className="wrap-any">{r.require}</code><div className="only-phone small"><Mode mode={r.mode} /></div></> },
+        { id: 'm', head: 'Mode', hidePhone: true, cell: (r) => <Mode mode={r.mode} /> },
         {
           id: 'c',
-          head: 'Refused, last day',
+          head: <>Refused,<span className="only-phone"><br /></span> last day</>,
           right: true,
           cell: (r) =>
             r.spoke === undefined ? (
