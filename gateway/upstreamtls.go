@@ -162,7 +162,8 @@ func (t *trust) trouble(err error) (rule, text string) {
 	}
 	// A server that turns us away after a handshake of TLS 1.3 closes, and its
 	// alert may be lost behind what we write.
-	if t.asked.Load() && !t.works.Load() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+	if t.asked.Load() && !t.works.Load() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.Contains(err.Error(), "http2: client conn could not be established")) { // net/http's, where the end was read before the request was begun
 		return "upstream.client-certificate", "the upstream asks for a client certificate, and ended the connection once it had seen which was shown, or that none was"
 	}
 	return "", ""

@@ -319,7 +319,9 @@ func (r *run) place(ctx context.Context, js jetstream.JetStream) (jetstream.Cons
 	if len(filters) == 0 && info.Config.FilterSubject != "" {
 		filters = []string{info.Config.FilterSubject}
 	}
-	if info.NumAckPending == 0 && info.Delivered.Stream <= info.AckFloor.Stream && slices.Equal(filters, r.Subjects) {
+	// A fetch that was given up may still wait at the server, which would give the
+	// next messages to nobody.
+	if info.NumWaiting == 0 && info.NumAckPending == 0 && info.Delivered.Stream <= info.AckFloor.Stream && slices.Equal(filters, r.Subjects) {
 		return have, nil
 	}
 	// Dying between the two leaves a new consumer, which starts at the oldest

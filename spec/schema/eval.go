@@ -2,7 +2,6 @@ package schema
 
 import (
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"sallyport.dev/spec/jsondoc"
@@ -518,16 +517,16 @@ func (r *run) matches(p *pattern, b []byte) bool {
 		if r.steps > r.budget {
 			return false
 		}
-		begin := time.Now()
-		ok := p.match(b)
-		r.steps += int(time.Since(begin) / slowStep)
+		ok, steps := p.slow.match(b)
+		r.steps += steps / slowStep
 		return ok
 	}
 	return p.match(b)
 }
 
-// slowStep is the time of the backtracking engine that counts as one step.
-const slowStep = 100 * time.Nanosecond
+// slowStep is how many steps of the backtracker count as one: they are the
+// smaller ones.
+const slowStep = 8
 
 func (r *run) objectRules(n *objectRules, i, frame int) bool {
 	if n.tracked <= 64 {

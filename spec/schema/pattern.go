@@ -10,33 +10,26 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2"
 )
 
 // A pattern is a regular expression of ECMA-262, compiled to the cheapest
 // machine that decides it: a run of one character class, a table-driven
 // automaton, Go's linear-time regexp, and, only for lookaround and back
-// references, a backtracking engine with a time bound.
+// references, a backtracker with a bound of steps.
 type pattern struct {
 	text string
 
 	run  *classRun
 	auto *automaton
 	re   *regexp.Regexp
-	slow *regexp2.Regexp
+	slow *backtracker
 
 	// harmless: anchored at both ends and closed over characters that no
 	// interpreter takes for its own; longest is the greatest length, -1 if open.
 	harmless bool
 	longest  int
 }
-
-// slowPattern is how long the backtracking engine may take for one value; a
-// value that takes longer does not match.
-const slowPattern = 25 * time.Millisecond
 
 // automatonBudget bounds the tables of all automata of one Compiler, in entries;
 // patterns beyond it run on the general engine.
@@ -67,12 +60,9 @@ func compilePattern(text string, budget *int) (*pattern, error) {
 			}
 		}
 	}
-	slow, slowErr := regexp2.Compile(text, regexp2.ECMAScript)
-	if slowErr != nil {
+	if p.slow, err = newBacktracker(text); err != nil {
 		return nil, fmt.Errorf("pattern is no regular expression of ECMA-262: %w", err)
 	}
-	slow.MatchTimeout = slowPattern
-	p.slow = slow
 	return p, nil
 }
 
@@ -85,8 +75,8 @@ func (p *pattern) match(b []byte) bool {
 	case p.re != nil:
 		return p.re.Match(b)
 	}
-	ok, err := p.slow.MatchString(string(b))
-	return ok && err == nil
+	ok, _ := p.slow.match(b)
+	return ok
 }
 
 // translator rewrites ECMA-262 (with the u flag, and the laxer escapes that
@@ -100,8 +90,9 @@ type translator struct {
 var errUntranslatable = errors.New("lookaround or back reference")
 
 const (
-	ecmaSpace = `\t\n\x0B\f\r \x{A0}\x{FEFF}\x{2028}\x{2029}\p{Zs}`
-	ecmaDot   = `[^\n\r\x{2028}\x{2029}]`
+	ecmaSpace   = `\t\n\x0B\f\r \x{A0}\x{FEFF}\x{2028}\x{2029}\p{Zs}`
+	ecmaNoSpace = `\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{FEFE}\x{FF00}-\x{10FFFF}`
+	ecmaDot     = `[^\n\r\x{2028}\x{2029}]`
 )
 
 func (t *translator) literal(r rune) {
@@ -228,7 +219,7 @@ func (t *translator) escape(inClass bool) (set string, lit rune, err error) {
 		return "[" + ecmaSpace + "]", 0, nil
 	case 'S':
 		if inClass {
-			return "", 0, errUntranslatable
+			return ecmaNoSpace, 0, nil
 		}
 		return "[^" + ecmaSpace + "]", 0, nil
 	case 'b':
