@@ -128,7 +128,7 @@ func refusalOf(t policy.Treatment) *Refusal {
 // the encoding identity. It is valid between the last step of the request and
 // the answer.
 func (s *Session) PlainAnswer() bool {
-	return s.op != nil && (s.entry != nil && s.entry.soap != nil && (s.op.modes[rewriting] == sallyport.Enforce || s.api.answers == sallyport.Enforce) || s.op.answer != nil && s.op.answer.acts() || s.entry != nil && s.entry.graph != nil && !s.r.Upgrade && s.op.modes[rewriting] == sallyport.Enforce)
+	return s.op != nil && (s.entry != nil && s.entry.soap != nil && (s.op.modes[rewriting] == sallyport.Enforce || s.api.answers == sallyport.Enforce) || s.op.answer != nil && s.op.answer.acts() || s.entry != nil && s.entry.graph != nil && !s.r.Upgrade && (s.op.modes[rewriting] == sallyport.Enforce || s.api.answers == sallyport.Enforce))
 }
 
 // changedHead are edits for the head of an answer whose body is changed, or of

@@ -197,7 +197,7 @@ func (s *Session) Response(status int, h http.Header, now time.Time) Step {
 
 // checkAnswer is the part of Response that compares it with the contract.
 func (s *Session) checkAnswer(status int, h http.Header) Step {
-	if s.refusal == nil && s.entry != nil && s.hearsGraph(status, h) {
+	if s.refusal == nil && s.entry != nil && s.hearsGraph(status) {
 		return s.graphAnswer(h)
 	}
 	if s.refusal == nil && s.entry != nil && s.entry.soap != nil && status >= 200 {
@@ -255,7 +255,7 @@ func (s *Session) ResponseBody(b []byte, now time.Time) Step {
 	}
 	s.plan = BodyNone
 	if s.graphing {
-		return s.hushGraph(b, now)
+		return s.judgeGraph(b)
 	}
 	if s.enveloped {
 		return s.judgeEnvelope(b, now)

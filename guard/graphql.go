@@ -173,6 +173,7 @@ func (s *Session) graphDoc() {
 		s.graphEnvelope(0)
 		return
 	}
+	s.batched = true
 	n := int(d.Nodes[0].Count)
 	if n > g.batch {
 		s.breaks(refusedInvalid, "graphql.batch", sallyport.Place{In: sallyport.InBody}, "", "more operations in one request than are let through")
@@ -196,6 +197,13 @@ func (s *Session) graphDoc() {
 
 // graphEnvelope looks at the request at a node of the session's document.
 func (s *Session) graphEnvelope(root int) {
+	if before := len(s.graphed); !s.r.Upgrade {
+		defer func() {
+			if len(s.graphed) == before { // none that can be answered
+				s.graphed = append(s.graphed, nil)
+			}
+		}()
+	}
 	d := &s.check.Doc
 	bad := func(i int, detail string) {
 		s.breaks(refusedInvalid, "graphql.request", sallyport.Place{In: sallyport.InBody, Name: d.Pointer(i)}, "", detail)
@@ -288,11 +296,17 @@ func (s *Session) persistedHash(node int) []byte {
 func (s *Session) graphOne(a *asked) bool {
 	g := s.entry.graph
 	bad := func(rule, detail string) { s.breaks(refusedInvalid, rule, a.place, "", detail) }
+	if !s.r.Upgrade { // what a conversation asks for is answered in messages
+		s.graphed = append(s.graphed, nil)
+	}
 	doc := s.graphDocument(a)
 	if doc == nil {
 		return false
 	}
 	op, problem := doc.Operation(a.name)
+	if problem == nil && !s.r.Upgrade {
+		s.graphed[len(s.graphed)-1] = op
+	}
 	if problem != nil {
 		bad(problem.Rule, problem.Detail)
 		return true

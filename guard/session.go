@@ -12,6 +12,7 @@ import (
 	"sallyport.dev/guard/rule"
 	"sallyport.dev/guard/silent"
 	"sallyport.dev/spec"
+	"sallyport.dev/spec/graphql"
 )
 
 const (
@@ -53,8 +54,10 @@ type Session struct {
 	answerType   string
 	hushing      bool // ResponseBody is to look at an error
 	encoding     string
-	graphing     bool // ResponseBody is to look at errors of GraphQL
-	enveloped    bool // ResponseBody is to look at an answer of SOAP
+	graphing     bool                 // ResponseBody is to look at an answer of GraphQL
+	batched      bool                 // the requests of GraphQL came in a list
+	graphed      []*graphql.Operation // one for each request of GraphQL, nil where it is not known
+	enveloped    bool                 // ResponseBody is to look at an answer of SOAP
 	called       *spec.SOAPOperation
 	faultCode    string      // of a fault that is replaced
 	coding       string      // Content-Encoding of the request's body, to be undone
@@ -131,6 +134,9 @@ func (s *Session) release() {
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
 	s.graphing, s.enveloped, s.called, s.faultCode = false, false, nil, ""
+	s.batched = false
+	clear(s.graphed)
+	s.graphed = s.graphed[:0]
 	s.answerCoding, s.coding, s.decoded = "", "", nil
 	s.contentType, s.answerType, s.credential = "", "", sallyport.Place{}
 	s.hushing, s.encoding, s.kept, s.known, s.leaks = false, "", nil, silent.Known{}, s.leaks[:0]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -87,7 +88,10 @@ type Operation struct {
 
 	schema    *Schema
 	variables ast.VariableDefinitionList
+	selection ast.SelectionSet
 	cost      cost
+	once      sync.Once
+	wants     *answers // of once
 }
 
 // Parse reads and validates a document. Exactly one of the results is nil.
@@ -117,7 +121,7 @@ func (s *Schema) Parse(text string, b Bounds) (*Document, []Problem) {
 	d := &Document{Text: text, hash: Hash(text)}
 	for _, o := range q.Operations {
 		c := compiler{schema: s, list: int64(b.List)}
-		op := &Operation{Name: o.Name, Kind: string(o.Operation), schema: s, variables: o.VariableDefinitions}
+		op := &Operation{Name: o.Name, Kind: string(o.Operation), schema: s, variables: o.VariableDefinitions, selection: o.SelectionSet}
 		c.roots(op, o.SelectionSet)
 		weight := int64(0)
 		if o.Operation == ast.Mutation {
