@@ -316,6 +316,9 @@ func (p *passage) stream(begin []byte) io.Reader {
 	if p.messagesIn != nil {
 		return p.messagesIn
 	}
+	if p.formIn != nil {
+		return p.formIn
+	}
 	if len(begin) == 0 {
 		return p.in
 	}

@@ -277,6 +277,7 @@ type call struct {
 	form        frame.Form
 	conv        *conversation // nil: nobody else is in the session
 	messagesIn  *messages     // the request's body, message by message
+	formIn      *formReader   // the request's body, a form that streams
 	messagesOut *messages     // the answer's
 	began       time.Time
 	deadline    time.Duration // zero = none

@@ -589,6 +589,9 @@ func (p *passage) receive(step guard.Step) (guard.Kind, *sallyport.Reason) {
 		}
 		return guard.Kind{}, nil
 	}
+	if step.Body == guard.BodyForm && p.in != nil {
+		return p.receiveForm(step.BodyLimit)
+	}
 	if step.Body == guard.BodyNone || step.Body == guard.BodyStream {
 		// A short body that is all there is sent in one write, and can be sent again.
 		if p.in != nil && r.ContentLength > 0 && r.ContentLength <= 16<<10 && !p.grpc {

@@ -80,6 +80,9 @@ func (s *Session) expectBody() Step {
 		s.miss("body: binary, only its beginning was looked at")
 		return s.proceed(BodySample, s.api.bounds.Sample)
 	}
+	if kind == spec.Multipart && s.streamsForm() {
+		return s.expectForm()
+	}
 	if s.r.ContentLength > s.api.bounds.Body {
 		return s.oversize()
 	}

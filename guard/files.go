@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -15,14 +14,19 @@ const defaultFiles = 32
 
 // files asks of the files of a form what the policy asks of them.
 func (s *Session) files() {
-	p := &s.api.files
 	s.miss("files: of their content, only size and type were looked at")
+	s.filesFrom(len(s.check.Files))
+}
+
+// filesFrom looks at the files at hand; count is how many there were so far.
+func (s *Session) filesFrom(count int) {
+	p := &s.api.files
 	if s.on(validate) {
 		most := p.Count
 		if most == 0 {
 			most = defaultFiles
 		}
-		if len(s.check.Files) > most {
+		if count > most {
 			s.fault(validate, refusedInvalid, "file.count", sallyport.Place{In: sallyport.InBody}, "", "more files than are let through")
 		}
 	}
@@ -30,7 +34,7 @@ func (s *Session) files() {
 		f := &s.check.Files[i]
 		place := sallyport.Place{In: sallyport.InBody, Name: strings.Clone(f.Field)}
 		if s.on(validate) {
-			if p.Size > 0 && int64(len(f.Content)) > p.Size {
+			if p.Size > 0 && int64(len(f.Content)) > p.Size && s.form == nil {
 				s.fault(validate, refusedTooLarge, "file.size", place, "", "a file is larger than is let through")
 			}
 			if len(p.Types) > 0 && !slices.ContainsFunc(p.Types, f.Fits) {
@@ -107,10 +111,5 @@ func (s *Session) polyglot(f *spec.File) bool {
 	if n := int(s.api.bounds.Sample); len(b) > 2*n {
 		b = append(slices.Clone(b[:n]), b[len(b)-n:]...)
 	}
-	for _, mark := range [...]string{"<?php", "<script", "<%@ page", "<jsp:", "#!/bin/"} {
-		if bytes.Contains(b, []byte(mark)) {
-			return true
-		}
-	}
-	return false
+	return programIn(b)
 }

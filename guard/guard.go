@@ -111,6 +111,11 @@ const (
 	// MessagesEnd. Both directions may run at the same time: the door sees to
 	// it that one of them is in the session at once.
 	BodyMessages
+	// BodyForm: the body is a form that is too large to be held back. Hand what
+	// comes of it to FormBytes, and forward what that gives back; at its end call
+	// FormEnd. A refusal ends the request that has begun upstream: it must not
+	// look complete. A door that cannot do so treats it as BodyStream.
+	BodyForm
 )
 
 // A Step is what a door does next.

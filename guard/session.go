@@ -46,6 +46,7 @@ type Session struct {
 
 	inspected inspect.Scratch
 	calls     *messages // of gRPC; nil until there was a call
+	form      *form     // that streams; nil: none
 	text      []byte    // scratch for unescaped JSON strings
 
 	plan         BodyPlan // of the body expected next
@@ -134,7 +135,7 @@ func (s *Session) release() {
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
 	s.graphing, s.enveloped, s.called, s.faultCode = false, false, nil, ""
-	s.batched = false
+	s.batched, s.form = false, nil
 	clear(s.graphed)
 	s.graphed = s.graphed[:0]
 	s.answerCoding, s.coding, s.decoded = "", "", nil

@@ -60,6 +60,7 @@ func (m *Mistakes) formats(a API) {
 	if a.Files.Size < 0 || a.Files.Count < 0 {
 		m.add("files", "a bound is negative")
 	}
+	oneOf(m, "files.stream", a.Files.Stream, On, Off)
 	oneOf(m, "files.double_extensions", a.Files.Extensions, RefuseIt, PassIt)
 }
 

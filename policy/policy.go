@@ -104,6 +104,7 @@ type Files struct {
 	Types      []string `yaml:"types" doc:"Media types that a file's content may have, such as image/png or image/*, where the specification's encoding names none. Default any."`
 	Size       int64    `yaml:"size" doc:"Bytes of one file. Default the bound of the body."`
 	Count      int      `yaml:"count" doc:"Files in one request. Default 32."`
+	Stream     Switch   `yaml:"stream" enum:"on|off" doc:"Whether forms beyond the bound of the body, and of unknown length, are read as they stream: fields whole within that bound, files by their beginnings. Default off: they are refused, or passed, by oversize."`
 	Extensions Over     `yaml:"double_extensions" enum:"refuse|pass" doc:"What happens to names such as report.pdf.exe or shell.php.png. Default refuse."`
 }
 

@@ -474,45 +474,14 @@ func (c *Check) multipart(m *media, contentType string, body []byte) {
 
 func (c *Check) part(part []byte) bool {
 	head, content, ok := bytes.Cut(part, []byte("\r\n\r\n"))
-	if !ok || len(head) > maxPartHead || bytes.Count(head, []byte("\r\n")) >= maxPartLines || controls(head) {
+	if !ok {
 		return false
 	}
-	name, file, declared, found, typed, coded, text := "", "", "", false, false, false, true
-	for line := range strings.SplitSeq(string(head), "\r\n") {
-		key, value, ok := strings.Cut(line, ":")
-		if !ok || !token(key) {
-			return false
-		}
-		switch {
-		case strings.EqualFold(key, "Content-Disposition"):
-			kind, attributes, err := mime.ParseMediaType(value)
-			if err != nil || found || kind != "form-data" || extended(value) {
-				return false
-			}
-			found = true
-			name = attributes["name"]
-			file = attributes["filename"]
-		case strings.EqualFold(key, "Content-Transfer-Encoding"):
-			if coded {
-				return false
-			}
-			coded = true
-			switch strings.ToLower(strings.TrimSpace(value)) {
-			case "7bit", "8bit", "binary":
-			default: // some servers decode it, most do not (RFC 7578 section 4.7)
-				return false
-			}
-		case strings.EqualFold(key, "Content-Type"):
-			if typed {
-				return false // of two, each reader takes another one
-			}
-			typed, declared = true, value
-			text = readable(value)
-		}
-	}
-	if !found || name == "" || !text && file == "" {
+	h, ok := readPartHead(head)
+	if !ok {
 		return false
 	}
+	name, file, declared := h.name, h.file, h.declared
 	if file != "" {
 		// The name is for inspection; of the content, the beginning tells its type.
 		if i := c.add(Param{In: sallyport.InBody, Name: name, Raw: file, Value: file}); i >= 0 {
@@ -527,6 +496,50 @@ func (c *Check) part(part []byte) bool {
 	}
 	c.add(Param{In: sallyport.InBody, Name: name, Raw: v, Value: v})
 	return true
+}
+
+// readPartHead reads the head of a part, strictly.
+func readPartHead(head []byte) (h partHead, ok bool) {
+	if len(head) > maxPartHead || bytes.Count(head, []byte("\r\n")) >= maxPartLines || controls(head) {
+		return h, false
+	}
+	name, file, declared, found, typed, coded, text := "", "", "", false, false, false, true
+	for line := range strings.SplitSeq(string(head), "\r\n") {
+		key, value, ok := strings.Cut(line, ":")
+		if !ok || !token(key) {
+			return h, false
+		}
+		switch {
+		case strings.EqualFold(key, "Content-Disposition"):
+			kind, attributes, err := mime.ParseMediaType(value)
+			if err != nil || found || kind != "form-data" || extended(value) {
+				return h, false
+			}
+			found = true
+			name = attributes["name"]
+			file = attributes["filename"]
+		case strings.EqualFold(key, "Content-Transfer-Encoding"):
+			if coded {
+				return h, false
+			}
+			coded = true
+			switch strings.ToLower(strings.TrimSpace(value)) {
+			case "7bit", "8bit", "binary":
+			default: // some servers decode it, most do not (RFC 7578 section 4.7)
+				return h, false
+			}
+		case strings.EqualFold(key, "Content-Type"):
+			if typed {
+				return h, false // of two, each reader takes another one
+			}
+			typed, declared = true, value
+			text = readable(value)
+		}
+	}
+	if !found || name == "" || !text && file == "" {
+		return h, false
+	}
+	return partHead{name, file, declared}, true
 }
 
 // token reports whether s is a field name (RFC 9110, section 5.6.2).
