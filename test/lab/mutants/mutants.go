@@ -16,6 +16,7 @@ import (
 
 	"sallyport.dev/test/lab/mutants/accounts"
 	"sallyport.dev/test/lab/mutants/defect"
+	"sallyport.dev/test/lab/mutants/files"
 	"sallyport.dev/test/lab/mutants/payments"
 	"sallyport.dev/test/lab/mutants/rest"
 	"sallyport.dev/test/lab/mutants/shop"
@@ -42,6 +43,7 @@ func Servers() []Server {
 		{"shop", shop.Document, shop.Audience, shop.New, shop.Mutants},
 		{"accounts", accounts.Document, accounts.Audience, accounts.New, accounts.Mutants},
 		{"payments", payments.Document, payments.Audience, payments.New, payments.Mutants},
+		{"files", files.Document, files.Audience, files.New, files.Mutants},
 	}
 }
 

@@ -24,7 +24,7 @@ func half(t *testing.T, s mutants.Server, mutant string) int {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	key := []byte(strings.Repeat("k", 32))
-	reading := make(chan struct{})
+	reading := make(chan struct{}, 1)
 	stopped := make(chan error, 1)
 	o := mutants.Options{Mutant: mutant, Key: key, Now: func() time.Time {
 		select {

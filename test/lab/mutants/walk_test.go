@@ -307,6 +307,19 @@ func agree(t *testing.T, m *spec.Match, st step, r *http.Request, body []byte, a
 	}
 }
 
+// telling is the answer without what only words a refusal: which rule of a
+// schema was broken, and the length of that.
+func telling(a answer) string {
+	var p map[string]any
+	if a.status >= 400 && json.Unmarshal(a.body, &p) == nil && p["errors"] != nil {
+		delete(p, "errors")
+		a.body, _ = json.Marshal(p)
+		a.header = a.header.Clone()
+		a.header.Del("Content-Length")
+	}
+	return a.String()
+}
+
 // TestMutants shows for each mutant the first request to which it answers
 // otherwise than the correct server.
 func TestMutants(t *testing.T) {
@@ -315,7 +328,7 @@ func TestMutants(t *testing.T) {
 		var correct []string
 		for _, st := range walks[s.Name] {
 			_, _, a := w.do(st)
-			correct = append(correct, a.String())
+			correct = append(correct, telling(a))
 		}
 		for _, m := range s.Mutants() {
 			t.Run(m.ID, func(t *testing.T) {
@@ -325,7 +338,7 @@ func TestMutants(t *testing.T) {
 				w := start(t, s, m.ID)
 				for i, st := range walks[s.Name] {
 					_, _, a := w.do(st)
-					if got := a.String(); got != correct[i] {
+					if got := telling(a); got != correct[i] {
 						t.Logf("%s (%s): %s\n%s\ncorrect: %.300s\nmutant:  %.300s", m.Kind, m.Operator, m.Description, describe(st), correct[i], got)
 						return
 					}

@@ -13,6 +13,7 @@ const (
 var walks = map[string][]step{
 	"shop":     shopWalk,
 	"payments": paymentsWalk,
+	"files":    filesWalk,
 	"accounts": accountsWalk,
 }
 

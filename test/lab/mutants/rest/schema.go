@@ -30,9 +30,9 @@ type Schema struct {
 	Enum               []string
 	Default            any // of an absent field
 
-	pattern               *regexp.Regexp
-	coerce, open, anyItem bool
-	low, high             bool
+	pattern                 *regexp.Regexp
+	coerce, open, anyMember bool
+	low, high               bool
 }
 
 // A Field is a member of an object or a parameter.
@@ -64,6 +64,9 @@ func Integer(least, most int64) *Schema {
 
 // Boolean is true or false.
 func Boolean() *Schema { return &Schema{Type: "boolean"} }
+
+// Any is an object of any members, at most as deep as a body may be.
+func Any() *Schema { return &Schema{Type: "object", anyMember: true} }
 
 // List is an array of so many items.
 func List(least, most int, items *Schema) *Schema {
@@ -131,6 +134,9 @@ func (s *Schema) Name(name string, skip Skip) *Schema {
 	return s
 }
 
+// Value checks one value and gives it as it is to be used.
+func (s *Schema) Value(v any) (any, error) { return s.check("", v) }
+
 func (s *Schema) check(at string, v any) (any, error) {
 	if v == nil {
 		if s.Nullable {
@@ -162,6 +168,9 @@ func (s *Schema) object(at string, v any) (any, error) {
 	o, ok := v.(map[string]any)
 	if !ok {
 		return nil, Invalid(at, "type")
+	}
+	if s.anyMember {
+		return o, nil
 	}
 	for name := range o {
 		if !slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Name == name }) {
