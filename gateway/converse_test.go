@@ -78,13 +78,13 @@ func chat(t testing.TB, text string, mode sallyport.Mode, w policy.WebSocket) gu
 	return guard.API{API: sallyport.API{Name: "shop"}, Spec: set, Policy: policy.API{Mode: mode, Shadow: policy.Refuse, WebSocket: w}}
 }
 
-func inspecting(t testing.TB, api guard.API) *guard.Program {
+func inspecting(t testing.TB, apis ...guard.API) *guard.Program {
 	t.Helper()
 	engine, err := inspect.New(inspect.Options{}) // not kept: others measure the heap
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := guard.Compile(guard.Config{Name: "test", APIs: []guard.API{api}, Inspect: engine})
+	p, err := guard.Compile(guard.Config{Name: "test", APIs: apis, Inspect: engine})
 	if err != nil {
 		t.Fatal(err)
 	}

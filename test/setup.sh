@@ -8,6 +8,7 @@ declare -A why=(
   [chromium]="the console is tested in a browser" [wrk]="makes load"
   [libxml2-utils]="xmllint, the judge of XML Schema"
   [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do" [sslscan]="looks for what is out of date in our TLS"
+  [testssl.sh]="looks for what is weak in our TLS" [bsdextrautils]="hexdump, which testssl.sh wants"
 )
 if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are taken from, built from its module (cgo: gcc)
   [ -x .cache/bin/dex ] && exit 0
@@ -21,7 +22,8 @@ fi
 case "${1:-test}" in
   test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan) ;;
   bench) need=(nginx-light wrk) ;;
-  *) echo "usage: test/setup.sh test|bench|dex" >&2; exit 2 ;;
+  tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
+  *) echo "usage: test/setup.sh test|bench|tls|dex" >&2; exit 2 ;;
 esac
 
 missing=()
