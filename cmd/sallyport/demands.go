@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -162,6 +163,7 @@ func (e *engine) Demand(name, method, template string) (v console.Demand, found 
 			v.Rules = append(v.Rules, ruleDemand(r, where, d))
 		}
 		if declared != nil {
+			v.Security = alternatives(declared)
 			v.Sensitive = append(v.Sensitive, declared.Sensitive()...)
 		}
 		slices.Sort(v.Sensitive)
@@ -181,6 +183,22 @@ func (e *engine) Demand(name, method, template string) (v console.Demand, found 
 		}
 	})
 	return v, found
+}
+
+// alternatives are the credentials that a specification asks for, each with its scopes.
+func alternatives(o *spec.Operation) (out []string) {
+	for _, a := range o.Security {
+		var words []string
+		for _, scheme := range slices.Sorted(maps.Keys(a)) {
+			word := scheme
+			if len(a[scheme]) > 0 {
+				word += " (" + strings.Join(a[scheme], ", ") + ")"
+			}
+			words = append(words, word)
+		}
+		out = append(out, cmp.Or(strings.Join(words, " and "), "nothing"))
+	}
+	return out
 }
 
 // format is what an operation speaks besides plain HTTP, and what is asked of it.
@@ -213,6 +231,8 @@ func format(a *guard.API, o *spec.Operation, method, template string) (name stri
 		g := p.GraphQL
 		return "GraphQL", []string{fmt.Sprintf("depth at most %d", or(g.Depth, 15)), fmt.Sprintf("cost at most %d", cmp.Or(g.Cost, 10000)), fmt.Sprintf("aliases at most %d", or(g.Aliases, 30)),
 			fmt.Sprintf("operations in a request at most %d", or(g.Batch, 1)), "queries named by hash: " + cmp.Or(string(g.Persisted), "off")}, bodies
+	case strings.EqualFold(method, "soap") && a.Spec != nil && a.Spec.SOAP() != nil:
+		return "SOAP", nil, []string{"XML"}
 	case p.JSONRPC.Path != "" && (strings.EqualFold(method, "rpc") || template == p.JSONRPC.Path):
 		return "JSON-RPC", []string{fmt.Sprintf("calls in a request at most %d", or(p.JSONRPC.Batch, 1))}, bodies
 	}

@@ -60,6 +60,7 @@ type Demand struct {
 	Bodies    []string          `json:"bodies" maxItems:"20" doc:"Media types of requests that it declares and that are looked into: JSON, XML, form, multipart"`
 	Modes     map[string]string `json:"modes" doc:"Mode of each stage, and of errors"`
 	Anonymous string            `json:"anonymous" enum:"contract,never,always"`
+	Security  []string          `json:"security" maxItems:"100" doc:"What the specification asks for, with scopes: one of these"`
 	Scopes    []string          `json:"scopes" maxItems:"1000" doc:"Besides those of the specification"`
 	ACR       []string          `json:"acr" maxItems:"100" doc:"Authentication contexts, one of which the token must show"`
 	MaxAge    float64           `json:"max_age_seconds" minimum:"0" doc:"How long ago the user may have authenticated; 0: any time"`
@@ -152,7 +153,7 @@ func (a *API) demandOperations() {
 			var out demanded
 			if d, ok := a.Engine.(Demander); ok && in.API != "" {
 				if x, ok := d.Demand(in.API, in.Method, in.Template); ok {
-					x.About, x.Bodies, x.Scopes, x.ACR, x.Rules, x.Sensitive, x.Sideload = full(x.About), full(x.Bodies), full(x.Scopes), full(x.ACR), full(x.Rules), full(x.Sensitive), full(x.Sideload)
+					x.About, x.Bodies, x.Security, x.Scopes, x.ACR, x.Rules, x.Sensitive, x.Sideload = full(x.About), full(x.Bodies), full(x.Security), full(x.Scopes), full(x.ACR), full(x.Rules), full(x.Sensitive), full(x.Sideload)
 					if x.Modes == nil {
 						x.Modes = map[string]string{}
 					}

@@ -257,6 +257,7 @@ try {
   begin('an operation shows what is demanded of it, a decision its cost and relief');
   await page.goto(base + '/inventory/operation?api=payments&method=GET&template=' + encodeURIComponent('/payments/v1/transfers/{id}'));
   await page.getByText('kept for each caller').waitFor();
+  await page.getByText('oauth2 (transfers:read)').waitFor();
   await page.getByRole('region', { name: 'Rules', exact: true }).getByText('own-transfers').waitFor();
   await page.getByText(/CPU median/).waitFor();
   await page.getByRole('region', { name: 'Limits of the operation' }).getByText('100/min').waitFor();

@@ -43,7 +43,7 @@ func (e *Estate) Demand(name, method, template string) (api.Demand, bool) {
 		} else {
 			d.Scopes, d.ACR, d.MaxAge, d.Price = []string{"transfers:write"}, []string{"urn:harbour:mfa"}, 600, 0.02
 		}
-		d.Sensitive = []string{"iban"}
+		d.Security, d.Sensitive = []string{"oauth2 (transfers:read)"}, []string{"iban"}
 		rules, _ := e.Sideloads()
 		for _, r := range rules {
 			if r.API == name && r.Operation == method+" "+template {

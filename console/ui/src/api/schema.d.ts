@@ -1141,6 +1141,8 @@ export interface components {
             rules: components["schemas"]["RuleDemand"][];
             /** @description Besides those of the specification */
             scopes: string[];
+            /** @description What the specification asks for, with scopes: one of these */
+            security: string[];
             /** @description Kinds of sensitive data that answers may hold */
             sensitive: string[];
             sideload: components["schemas"]["SideloadRule"][];

@@ -31,7 +31,8 @@ export function DemandPanels({ d }: { d: Schemas['OperationDetail'] }) {
             <Facts
               rows={[
                 ['Without a credential', anonymousText[x.anonymous] ?? x.anonymous],
-                ['Scopes', x.scopes.length || d.security.length ? [...x.scopes, ...d.security.map((s) => `${s} (specification)`)].join(', ') : 'none'],
+                ['Specification', x.security.length ? x.security.join(', or ') : x.declared ? 'asks for no credential' : 'does not declare it'],
+                ['Further scopes', x.scopes.length ? x.scopes.join(', ') : 'none'],
                 ['Authentication', x.acr.length ? `one of ${x.acr.join(', ')}` : 'any context (acr)'],
                 ['Signed in', x.max_age_seconds ? `at most ${span(x.max_age_seconds)} ago` : 'any time ago'],
                 ...(x.login ? ([['Sign-in', 'all failures are answered alike']] as [string, ReactNode][]) : []),

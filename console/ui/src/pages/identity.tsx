@@ -262,9 +262,9 @@ function Keys() {
             columns={[
               { id: 'k', head: 'Key', cell: (k) => <><strong className="mono wrap-any">{k.id}</strong><div className="sub small">{k.api}</div></> },
               { id: 'h', head: 'Holder', cell: (k) => <><span className="wrap-any">{k.subject}</span>{live(k) > 1 && <div className="small"><span className="badge invited"><IconRefresh size={12} aria-hidden /> {exact(live(k))} live: in rotation</span></div>}</> },
-              { id: 's', head: 'State', cell: (k) => <KeyState k={k} /> },
-              { id: 'e', head: 'Ends', cell: (k) => <Ends iso={k.expires} /> },
-              { id: 'u', head: 'Last used', cell: (k) => (k.used ? <Time iso={k.used} /> : <span className="sub">not since the start</span>) },
+              { id: 's', head: 'State', cell: (k) => <><KeyState k={k} /><div className="only-phone small"><Ends iso={k.expires} /></div></> },
+              { id: 'e', head: 'Ends', hidePhone: true, cell: (k) => <Ends iso={k.expires} /> },
+              { id: 'u', head: 'Last used', hidePhone: true, cell: (k) => (k.used ? <Time iso={k.used} /> : <span className="sub">not since the start</span>) },
             ]}
           />
         )}
