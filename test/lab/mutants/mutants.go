@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/test/lab/mutants/defect"
 	"sallyport.dev/test/lab/mutants/files"
 	"sallyport.dev/test/lab/mutants/payments"
+	"sallyport.dev/test/lab/mutants/relay"
 	"sallyport.dev/test/lab/mutants/rest"
 	"sallyport.dev/test/lab/mutants/shop"
 )
@@ -44,6 +45,7 @@ func Servers() []Server {
 		{"accounts", accounts.Document, accounts.Audience, accounts.New, accounts.Mutants},
 		{"payments", payments.Document, payments.Audience, payments.New, payments.Mutants},
 		{"files", files.Document, files.Audience, files.New, files.Mutants},
+		{"relay", relay.Document, relay.Audience, relay.New, relay.Mutants},
 	}
 }
 

@@ -14,6 +14,7 @@ var walks = map[string][]step{
 	"shop":     shopWalk,
 	"payments": paymentsWalk,
 	"files":    filesWalk,
+	"relay":    relayWalk,
 	"accounts": accountsWalk,
 }
 
