@@ -95,6 +95,7 @@ func (d *door) speakers(cert *tls.Certificate) map[string]*http.Client {
 // TestHoldersOfTokens: tokens of a real provider, bound to a key or a
 // certificate, pass for their holder and for nobody else.
 func TestHoldersOfTokens(t *testing.T) {
+	t.Parallel()
 	op := oidcprovider.Start(t)
 	ids := &identity.Providers{Issuers: []string{op.Issuer}}
 	up := upstream(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })

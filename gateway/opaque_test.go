@@ -19,6 +19,7 @@ import (
 // TestOpaqueTokens asks a real provider about opaque tokens while requests wait;
 // an issuer that hangs costs a client a bounded wait and the answer 503.
 func TestOpaqueTokens(t *testing.T) {
+	t.Parallel()
 	op := oidcprovider.Start(t)
 	over := make(chan struct{})
 	var asked atomic.Int64
