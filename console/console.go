@@ -85,6 +85,9 @@ type Options struct {
 
 	Retention []Retention // of the other rooms, to be shown beside the console's own
 
+	// PasswordMemory is what hashing one password takes, in KiB; default 64 MiB.
+	PasswordMemory uint32
+
 	Logger *slog.Logger     // default slog.Default()
 	Now    func() time.Time // default time.Now
 }
@@ -123,7 +126,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	if err := o.Store.Migrate(ctx, "console", files); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	c := &Console{options: o, book: account.Open(o.Store.DB(), o.Store.Reader(), o.Now)}
+	c := &Console{options: o, book: account.Open(o.Store.DB(), o.Store.Reader(), o.Now, o.PasswordMemory)}
 	if c.audit, err = audit.Open(o.Store.DB(), o.Store.Reader(), o.Key, o.Logger, o.Now); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}

@@ -115,7 +115,7 @@ func open(t *testing.T, dialect store.Dialect) *bench {
 	must(t, err)
 	b.console, err = console.New(ctx, console.Options{
 		Store: st, Key: b.key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: b.record, Engine: b.estate, Paces: b.estate,
-		Build: console.Build{Version: "test"}, Now: b.clock, Logger: slog.New(slog.NewTextHandler(&locked{b: b.log}, nil)),
+		Build: console.Build{Version: "test"}, PasswordMemory: 1 << 10, Now: b.clock, Logger: slog.New(slog.NewTextHandler(&locked{b: b.log}, nil)),
 	})
 	must(t, err)
 	b.contract, err = spec.Load(ctx, []spec.Source{{Path: "openapi.json", Data: b.console.Document()}}, spec.Options{})

@@ -83,10 +83,11 @@ type Book struct {
 	byClient    *throttle
 }
 
-// Open makes a Book over the migrated tables.
-func Open(write, read *bun.DB, now func() time.Time) *Book {
+// Open makes a Book over the migrated tables. A password hash takes memory KiB,
+// 64 MiB for zero; hashes that are kept are verified as they were made.
+func Open(write, read *bun.DB, now func() time.Time, memory uint32) *Book {
 	return &Book{
-		write: write, read: read, now: now, hasher: newHasher(),
+		write: write, read: read, now: now, hasher: newHasher(memory),
 		byAccount: newThrottle(10, 30*time.Second), // failures of one account
 		byClient:  newThrottle(20, 6*time.Second),  // attempts from one address
 	}
@@ -132,7 +133,7 @@ func (b *Book) SignIn(ctx context.Context, name, password string, client netip.A
 	if err != nil {
 		return nil, nil, err
 	}
-	phc := absent
+	phc := b.hasher.absent
 	if known != nil && known.Hash != "" {
 		phc = known.Hash
 	}

@@ -33,9 +33,18 @@ const (
 
 // hasher bounds how many hashes run at once, and so the memory that sign-ins
 // can take.
-type hasher struct{ slots chan struct{} }
+type hasher struct {
+	slots  chan struct{}
+	memory uint32 // KiB, of hashes that are made
+	absent string
+}
 
-func newHasher() *hasher { return &hasher{make(chan struct{}, 2)} }
+func newHasher(memory uint32) *hasher {
+	if memory == 0 {
+		memory = hashMemory
+	}
+	return &hasher{slots: make(chan struct{}, 2), memory: memory, absent: noHash(memory)}
+}
 
 func (h *hasher) key(ctx context.Context, password string, salt []byte, memory, passes uint32, lanes uint8, length uint32) ([]byte, error) {
 	select {
@@ -51,19 +60,21 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, memory, 
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, hashSalt)
 	rand.Read(salt)
-	sum, err := h.key(ctx, password, salt, hashMemory, hashPasses, hashLanes, hashLength)
+	sum, err := h.key(ctx, password, salt, h.memory, hashPasses, hashLanes, hashLength)
 	if err != nil {
 		return "", err
 	}
 	enc := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashPasses, hashLanes,
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, hashPasses, hashLanes,
 		enc.EncodeToString(salt), enc.EncodeToString(sum)), nil
 }
 
-// absent is verified against when there is no account, so that the answer
+// noHash is verified against when there is no account, so that the answer
 // takes as long as for one that exists. No password has this hash.
-var absent = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashPasses, hashLanes,
-	base64.RawStdEncoding.EncodeToString(make([]byte, hashSalt)), base64.RawStdEncoding.EncodeToString(make([]byte, hashLength)))
+func noHash(memory uint32) string {
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, hashPasses, hashLanes,
+		base64.RawStdEncoding.EncodeToString(make([]byte, hashSalt)), base64.RawStdEncoding.EncodeToString(make([]byte, hashLength)))
+}
 
 // verify reports whether password has the hash phc; the comparison takes the
 // same time wherever they differ.
