@@ -18,19 +18,20 @@ const module = "sallyport.dev"
 // root. Sub-packages belong to their room. A new arrow starts as a line here,
 // with its reason.
 var rooms = map[string][]string{
-	"":          {},
-	"store":     {},
-	"classify":  {},
-	"spec":      {},
-	"policy":    {},
-	"guard":     {"spec", "policy", "classify"},
-	"identity":  {"policy", "store"},
-	"observe":   {"spec", "classify", "store"},
-	"gateway":   {"guard", "identity", "observe", "spec"},
-	"adapter":   {"guard", "identity", "observe", "spec"},
-	"discovery": {"spec", "policy", "classify", "store"},
-	"inventory": {"policy", "classify", "store"},
-	"console":   {"spec", "policy", "identity", "observe", "discovery", "inventory", "classify", "store"},
+	"":            {},
+	"store":       {},
+	"classify":    {},
+	"spec":        {},
+	"policy":      {},
+	"guard":       {"spec", "policy", "classify"},
+	"identity":    {"policy", "store"},
+	"observe":     {"spec", "classify", "store"},
+	"gateway":     {"guard", "identity", "observe", "spec"},
+	"adapter":     {"guard", "identity", "observe", "spec"},
+	"discovery":   {"spec", "policy", "classify", "store"},
+	"conformance": {"spec", "policy", "classify", "store"},
+	"inventory":   {"policy", "classify", "store"},
+	"console":     {"spec", "policy", "identity", "observe", "discovery", "inventory", "classify", "store"},
 }
 
 // rootless rooms do not even know the nouns of the root.

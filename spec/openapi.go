@@ -367,6 +367,7 @@ func (b *docBuilder) operation(method, key string, pos Position, v *source.Value
 		op.body = b.body(rb, d)
 	}
 	b.responses(op, v, d)
+	b.declare(op, v, d, params)
 	b.after = append(b.after, func() { b.languages(op) })
 	op.secure(b.schemes)
 	if s := v.Get("servers"); s != nil {

@@ -35,6 +35,7 @@ type Options struct {
 	MaxProblems int            // kept per check; default 8
 	Limits      jsondoc.Limits // of JSON bodies
 	Imports     []string       // folders that imports of .proto files begin at
+	Keep        bool           // what operations declare stays readable: Operation.Declared
 }
 
 // A Set is the operations of one API. It is immutable and safe for concurrent use.
@@ -114,6 +115,7 @@ type Operation struct {
 	body        *body
 	channel     *Channel // that it opens
 	grpc        *proto.Method
+	declared    *Declared
 	responses   map[int]*response // by status, by class (2 is 2XX), anyStatus
 }
 

@@ -1,0 +1,120 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// operations looks at how the instance holds up: latency, sameness, requests at a time.
+func (r *run) operations(ctx context.Context) {
+	limited, reads := 0, 0
+	for _, o := range r.ops {
+		c, ok := r.base1(o)
+		if !ok || o.Method != http.MethodGet || ctx.Err() != nil {
+			continue
+		}
+		var took []time.Duration
+		var first *answer
+		statuses := map[int]bool{}
+		for range 5 {
+			a := r.once(ctx, c)
+			if a.err != nil {
+				continue
+			}
+			took, statuses[a.status] = append(took, a.took), true
+			if first == nil {
+				first = a
+			}
+		}
+		if len(took) == 0 {
+			continue
+		}
+		r.judged("operations.latency", o)
+		slices.Sort(took)
+		if mid := took[len(took)/2]; mid > r.Latency {
+			r.find("operations.latency", c, Finding{Detail: fmt.Sprintf("half of the answers take longer than %v, the budget is %v", mid.Round(time.Millisecond), r.Latency)})
+		}
+		r.judged("operations.stable", o)
+		delete(statuses, http.StatusTooManyRequests)
+		if len(statuses) > 1 {
+			r.find("operations.stable", c, Finding{Detail: "the same request is answered with different statuses"})
+		}
+		n := 16
+		if r.Profile == Safe {
+			n = 6
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		broken := 0
+		for range n {
+			wg.Go(func() {
+				a := r.once(ctx, c)
+				mu.Lock()
+				defer mu.Unlock()
+				reads++
+				if a.status == http.StatusTooManyRequests {
+					limited++
+				} else if a.status >= 500 {
+					broken = a.status
+				}
+			})
+		}
+		wg.Wait()
+		r.judged("operations.concurrency", o)
+		if broken > 0 {
+			r.find("operations.concurrency", c, Finding{Status: broken, Detail: fmt.Sprintf("%d requests at a time: answers %d", n, broken)})
+		}
+	}
+	r.limits(ctx)
+}
+
+// limits tries whether an operation that declares 429 ever answers it.
+func (r *run) limits(ctx context.Context) {
+	most := 400
+	if r.Profile == Safe {
+		return
+	}
+	for _, o := range r.ops {
+		if !o.declares("429") || o.skip || ctx.Err() != nil || r.counts["429 "+o.key] > 0 {
+			continue
+		}
+		c, ok := r.base1(o)
+		if !ok {
+			if c, ok = r.valid(ctx, o, &r.Identities[0], true, 0); !ok {
+				continue
+			}
+		}
+		if o.Method != http.MethodGet && o.list != nil {
+			continue
+		}
+		if o.reached[http.StatusTooManyRequests] > 0 {
+			r.judged("security.rate-limit", o)
+			continue
+		}
+		r.judged("security.rate-limit", o)
+		seen := false
+		for range most {
+			a := r.once(ctx, c)
+			if a.err != nil {
+				break
+			}
+			if a.status == http.StatusTooManyRequests {
+				seen = true
+				r.weigh(ctx, "security.retry-after", c, a, "", func(b *answer) string {
+					if b.status == 429 && b.header.Get("Retry-After") == "" {
+						return "the answer 429 does not say when to come back (Retry-After)"
+					}
+					return ""
+				})
+				break
+			}
+		}
+		if !seen {
+			r.find("security.rate-limit", c, Finding{Detail: fmt.Sprintf("%d requests in a row, none answered 429, which is declared", most)})
+		}
+	}
+}
