@@ -66,7 +66,7 @@ func (r *run) ready(ctx context.Context, o *operation, as *Identity, lean bool) 
 	case m != nil:
 		c.path = m.path
 	case o.Method == http.MethodDelete || r.Profile == Safe:
-		r.notRun("%s: nothing that the run made itself can be its target", o.key)
+		r.cannot(o, "nothing that the run made itself can be its target")
 		return c, false
 	}
 	return c, true
@@ -209,6 +209,11 @@ func (r *run) contract(ctx context.Context, o *operation) {
 	if a == nil {
 		return
 	}
+	for _, p := range o.d.Params { // a key is for one request
+		if !p.Required && strings.EqualFold(p.Name, "Idempotency-Key") {
+			c = c.with(func(d *call) { d.drop(p) })
+		}
+	}
 	r.mu.Lock()
 	r.bases[o.key] = c
 	r.mu.Unlock()
@@ -279,7 +284,7 @@ func (r *run) methods(ctx context.Context, o *operation, c call) {
 		if a.err == nil && a.status >= 500 && a.status != 501 {
 			return fmt.Sprintf("OPTIONS is answered %d", a.status)
 		}
-		if allow := a.header.Get("Allow"); a.ok() && allow != "" {
+		if allow := a.header.Get("Allow"); a.ok() {
 			for _, want := range m.Allowed {
 				if want != "HEAD" && !strings.Contains(allow, want) {
 					return "Allow does not list " + want
@@ -495,7 +500,7 @@ func (r *run) reads(ctx context.Context, o *operation, c call, a *answer) {
 	h := c.with(func(d *call) { d.method = http.MethodHead })
 	r.try(ctx, "contract.head", h, "", func(b *answer) string {
 		switch {
-		case b.err != nil || b.status == 405 || b.status == 501:
+		case b.err != nil || b.status == 429:
 			return ""
 		case b.status != a.status:
 			return fmt.Sprintf("HEAD is answered %d, GET %d", b.status, a.status)

@@ -565,6 +565,9 @@ func (r *run) reference(ctx context.Context, o *operation, name string, s *shape
 			stem = strings.ToLower(t)
 		}
 	}
+	if stem == "" && s.format == "uuid" { // product: {format: uuid}
+		stem = strings.ToLower(name)
+	}
 	if stem == "" || s.readOnly {
 		return nil, false
 	}

@@ -598,21 +598,41 @@ func (r *run) assignment(ctx context.Context, o *operation, c call) {
 
 // overrides send a method in a header.
 func (r *run) overrides(ctx context.Context, o *operation, c call) {
-	if o.Method != http.MethodPost && o.Method != http.MethodGet || o.item == nil || o.item.gone == nil || o.Method != http.MethodGet {
+	if o.Method != http.MethodGet || o.item == nil || o.item.gone == nil {
 		return
 	}
-	m := r.thing(ctx, o.item, c.as, true, 0)
-	if m == nil || !m.fresh {
-		return
+	gone := o.item.gone
+	as := c.as
+	if b, ok := r.base1(gone); ok {
+		as = b.as
 	}
-	for _, h := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
-		d := call{op: o, method: "GET", path: m.path, as: c.as}
-		d.set(h, "DELETE")
-		r.send(ctx, d)
-		r.judged("security.method-override", o)
-		if g := r.send(ctx, call{op: o, method: "GET", path: m.path, as: c.as}); g.status == 404 || g.status == 410 {
-			r.find("security.method-override", d, Finding{Place: "header " + h, Detail: "a GET deletes when a header says so"})
+	for _, method := range []string{"GET", "POST"} {
+		m := r.thing(ctx, o.item, as, true, 0)
+		if m == nil || !m.fresh {
 			return
+		}
+		for _, h := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
+			d := call{op: gone, method: method, path: m.path, as: as}
+			d.set(h, "DELETE")
+			r.send(ctx, d)
+			r.judged("security.method-override", o)
+			if g := r.send(ctx, call{op: o, method: "GET", path: m.path, as: as}); g.status == 404 || g.status == 410 {
+				r.find("security.method-override", d, Finding{Place: "header " + h, Detail: "a " + method + " deletes when a header says so"})
+				return
+			}
+		}
+	}
+	if o.list == nil && o.item.make != nil && o.item.all != nil { // a POST that lists instead of making
+		b, ok := r.base1(o.item.make)
+		if !ok {
+			return
+		}
+		if d, ok := r.valid(ctx, o.item.make, b.as, false, 0); ok {
+			d.set("X-HTTP-Method-Override", "GET")
+			a := r.send(ctx, d)
+			if m := r.born(o.item, d, a); m == nil && a.ok() && elements(a.value()) != nil {
+				r.find("security.method-override", d, Finding{Place: "header X-HTTP-Method-Override", Detail: "a POST reads when a header says so"})
+			}
 		}
 	}
 }

@@ -28,6 +28,7 @@ const (
 
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Start the gateway, the console and all engines."`
+	Check   conformCmd `cmd:"" help:"Test an instance of an API against its description. Exit 1 when it does not conform."`
 	Config  configCmd  `cmd:"" help:"Check a configuration, or describe its settings."`
 	Key     keyCmd     `cmd:"" help:"Make API keys, show public keys."`
 	Version versionCmd `cmd:"" help:"Print version, revision and Go release."`
@@ -43,6 +44,7 @@ request against the API's specification and policy, and keeps an inventory of
 what it sees.
 
   sallyport config check sallyport.yaml     before every change
+  sallyport check openapi.yaml --target URL before an instance serves
   sallyport run --config sallyport.yaml     until interrupted; SIGHUP, or saving
                                             the file, takes a change over
 

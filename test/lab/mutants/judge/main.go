@@ -1,0 +1,121 @@
+// Command judge measures the conformance tests by the mutants: it starts each
+// one, runs a profile against it and prints how many are found, by kind, those
+// that are held out apart, and the findings on the correct servers over several
+// seeds. It exits with 1 when a correct server has a finding.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport.dev/conformance"
+	"sallyport.dev/spec"
+	"sallyport.dev/test/lab/mutants"
+	"sallyport.dev/test/lab/mutants/rest"
+)
+
+func main() {
+	profile := flag.String("profile", "full", "profile: safe, full or deep")
+	seeds := flag.Int("seeds", 20, "seeds on the correct servers")
+	only := flag.String("only", "", "a server, or part of the ID of mutants")
+	held := flag.Bool("held", false, "run the mutants that are held out too; only their number is printed")
+	verbose := flag.Bool("v", false, "print what is missed and what correct servers are blamed for")
+	flag.Parse()
+	if measure(conformance.Profile(*profile), *seeds, *only, *held, *verbose) > 0 {
+		os.Exit(1)
+	}
+}
+
+func measure(profile conformance.Profile, seeds int, only string, held, verbose bool) (wrong int) {
+	for _, s := range mutants.Servers() {
+		if only != "" && !strings.HasPrefix(only, s.Name) {
+			continue
+		}
+		for seed := range seeds {
+			r := run(s, "", profile, uint64(seed+1))
+			wrong += len(r.Findings)
+			if verbose {
+				for _, f := range r.Findings {
+					fmt.Printf("  %s seed %d: %s %s %s: %s\n    %s\n", s.Name, seed+1, f.Check, f.Operation, f.Place, f.Detail, f.Curl)
+				}
+				if seed == 0 {
+					for _, n := range r.NotRun {
+						fmt.Println("  not run:", n)
+					}
+					fmt.Println(" ", s.Name, r.Requests, "requests", r.Duration.Round(time.Millisecond), r.Coverage.Summary())
+				}
+			}
+		}
+	}
+	fmt.Printf("correct servers: %d findings over %d seeds\n", wrong, seeds)
+	type count struct{ found, all int }
+	kinds, open, apart := map[string]*count{}, count{}, count{}
+	for _, s := range mutants.Servers() {
+		for _, m := range s.Mutants() {
+			if m.Held && !held || !strings.Contains(m.ID, only) {
+				continue
+			}
+			r := run(s, m.ID, profile, 1)
+			found := !r.Passed
+			if m.Held {
+				apart.all++
+				if found {
+					apart.found++
+				}
+				continue
+			}
+			if kinds[m.Kind] == nil {
+				kinds[m.Kind] = &count{}
+			}
+			open.all, kinds[m.Kind].all = open.all+1, kinds[m.Kind].all+1
+			if found {
+				open.found, kinds[m.Kind].found = open.found+1, kinds[m.Kind].found+1
+			} else if verbose {
+				fmt.Printf("  missed %s %s: %s\n", m.ID, m.Kind, m.Description)
+			}
+		}
+	}
+	names := make([]string, 0, len(kinds))
+	for k := range kinds {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	for _, k := range names {
+		fmt.Printf("%-40s %3d of %3d\n", k, kinds[k].found, kinds[k].all)
+	}
+	fmt.Printf("%s: %d of %d found; held out: %d of %d\n", profile, open.found, open.all, apart.found, apart.all)
+	return wrong
+}
+
+// run tests a server, with one defect or none.
+func run(s mutants.Server, mutant string, profile conformance.Profile, seed uint64) *conformance.Report {
+	key := make([]byte, 32)
+	rand.Read(key)
+	server := httptest.NewServer(s.New(mutants.Options{Mutant: mutant, Key: key}))
+	defer server.Close()
+	set, err := spec.Load(context.Background(), []spec.Source{{Path: s.Name + ".yaml", Data: s.Document}}, spec.Options{Keep: true})
+	if err != nil {
+		panic(err)
+	}
+	p := conformance.Plan{API: s.Name, Spec: set, Target: server.URL, Profile: profile, Seed: seed}
+	for _, i := range s.Identities(key) {
+		p.Identities = append(p.Identities, conformance.Identity{Name: i.Name, Role: i.Role, Token: i.Token})
+	}
+	now := time.Now()
+	claims := rest.Claims{Subject: "alice", Role: "user", Audience: s.Audience, Issued: now.Add(-2 * time.Hour).Unix(), Expires: now.Add(-time.Hour).Unix()}
+	p.Refused = append(p.Refused, conformance.Identity{Name: "expired", Token: rest.Mint(key, claims)})
+	claims.Audience, claims.Issued, claims.Expires = "https://other.example", now.Unix(), now.Add(time.Hour).Unix()
+	p.Refused = append(p.Refused, conformance.Identity{Name: "wrong-audience", Token: rest.Mint(key, claims)})
+	r, err := conformance.Run(context.Background(), p)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
