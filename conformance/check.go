@@ -200,6 +200,9 @@ func (r *run) all(parent context.Context) (*Report, error) {
 	} else {
 		r.parallel(ctx, func(o *operation) { r.contract(ctx, o) })
 		r.parallel(ctx, func(o *operation) { r.rejection(ctx, o) })
+		for _, f := range r.later {
+			f()
+		}
 		r.states(ctx)
 		r.security(ctx)
 		r.operations(ctx)

@@ -146,6 +146,7 @@ type run struct {
 	down   int             // requests in a row without an answer
 	waited int             // answers 429 in a row
 	prog   time.Time
+	later  []func()
 	pause  time.Duration // asked for by 429, in all
 }
 

@@ -568,7 +568,9 @@ func (r *run) reads(ctx context.Context, o *operation, c call, a *answer) {
 			})
 		}
 		if n := strings.ToLower(p.Name); (n == "limit" || n == "per_page" || n == "pagesize" || n == "page_size" || n == "perpage" || n == "size") && s.is("integer") {
-			r.pages(ctx, o, c, p)
+			r.mu.Lock() // once nobody else makes things any more
+			r.later = append(r.later, func() { r.pages(ctx, o, c, p) })
+			r.mu.Unlock()
 		}
 	}
 }

@@ -318,6 +318,35 @@ func (r *run) bodies(ctx context.Context, o *operation, c call, media string, n 
 			}
 		}
 	}
+	for _, s := range spots {
+		sh := shapeOf(s.prop.node)
+		if !sh.is("array") {
+			continue
+		}
+		place := "body /" + strings.Join(s.path, "/")
+		if sh.maxItems > 0 && sh.maxItems < 500 && !sh.unique { // more of what is there, so that nothing else is wrong
+			if d, ok := change(s.path, func(m map[string]any, k string) {
+				if l, ok := m[k].([]any); ok && len(l) > 0 {
+					for len(l) <= sh.maxItems {
+						l = append(l, l[0])
+					}
+					m[k] = l
+				}
+			}); ok {
+				r.refuses(ctx, "reject.items", d, place, "a list longer than "+place+" may be")
+			}
+		}
+		done := map[string]int{}
+		for _, b := range r.breaches(shapeOf(sh.items), false, o.key+place+"/*") {
+			if done[b.check] >= 2 || ctx.Err() != nil || shapeOf(sh.items).is("object") {
+				continue
+			}
+			if d, ok := change(s.path, func(m map[string]any, k string) { m[k] = []any{b.value} }); ok {
+				done[b.check]++
+				r.refuses(ctx, b.check, d, place+"/*", "an item that breaks the "+strings.TrimPrefix(b.check, "reject.")+" of "+place)
+			}
+		}
+	}
 	for _, path := range [][]string{{"sallyportUnknown"}} {
 		if d, ok := change(path, func(m map[string]any, k string) { m[k] = "x" }); ok {
 			r.refuses(ctx, "reject.additional", d, "body", "a member that the schema does not admit")
