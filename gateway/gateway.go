@@ -84,7 +84,7 @@ func New(o Options) (*Gateway, error) {
 		o.Door = "gateway"
 	}
 	if o.Egress != nil { // names that mean something to us mean something else to others
-		o.StripHeaders = []string{"X-Sallyport-*", "Proxy-*"}
+		o.StripHeaders = append([]string{"X-Sallyport-*", "Proxy-*"}, o.StripHeaders...)
 	}
 	if o.StripHeaders == nil {
 		o.StripHeaders = IdentityHeaders

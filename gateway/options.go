@@ -69,7 +69,8 @@ type Options struct {
 	// X-Forwarded-Host, and whose PROXY protocol header, are believed.
 	TrustedProxies []netip.Prefix
 	// StripHeaders are request headers that speak of identity and must not come
-	// from a client; a trailing * stands for any rest. nil means IdentityHeaders.
+	// from a client; a trailing * stands for any rest. nil means IdentityHeaders, or with Egress
+	// none but our own.
 	StripHeaders []string
 
 	// Door is the gateway's name in the records; "" is "gateway".

@@ -248,7 +248,7 @@ func readConfig(file string) (*config, error) {
 
 func parseConfig(file string, data []byte) (*config, error) {
 	c := &config{file: file}
-	root, err := decodeStrict(file, data, c)
+	root, choices, err := decodeStrict(file, data, c)
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +256,7 @@ func parseConfig(file string, data []byte) (*config, error) {
 	m := &mistakes{File: file}
 	c.defaults()
 	c.check(m)
+	m.unchosen(choices)
 	return c, m.err()
 }
 
@@ -418,6 +419,15 @@ func (c *config) check(m *mistakes) {
 	if c.Log != "" && !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log) {
 		bad("log", "%q is not one of debug, info, warn, error", c.Log)
 	}
+	for i, name := range c.StripHeaders {
+		if prefix, wide := strings.CutSuffix(name, "*"); prefix == "" || strings.ContainsFunc(prefix, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}*`, r) }) {
+			if wide && prefix == "" {
+				bad(fmt.Sprintf("strip_headers[%d]", i), "%q takes away every header, credentials and media types too", name)
+			} else {
+				bad(fmt.Sprintf("strip_headers[%d]", i), "%q is not the name of a header, with or without a * behind it", name)
+			}
+		}
+	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") && !strings.HasPrefix(c.Database, "env:") && !strings.HasPrefix(c.Database, "file:") {
 		bad("database", "want postgres://…, or env:NAME or file:PATH that holds such a URL")
 	}
@@ -454,6 +464,14 @@ func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad f
 	seen[a.Name] = true
 	if a.Match.Path != "" && !strings.HasPrefix(a.Match.Path, "/") {
 		bad(path+".match.path", "%q does not begin with /", a.Match.Path)
+	}
+	for _, part := range []struct {
+		name  string
+		value policy.Fraction
+	}{{"max_ejected", a.Health.MaxEjected}, {"spill_below", a.Health.SpillBelow}} {
+		if part.value > 1 {
+			bad(path+".health."+part.name, "more than 100%%")
+		}
 	}
 	if len(a.Upstreams) == 0 {
 		bad(path, "upstreams is missing: where do its requests go?")

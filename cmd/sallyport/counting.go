@@ -190,6 +190,7 @@ func nodeName(dir string) (string, error) {
 func (b *quotaBook) Run(ctx context.Context, logged func(error)) error {
 	tick := time.NewTicker(quotaWriting)
 	defer tick.Stop()
+	failing := false
 	for {
 		last := false
 		select {
@@ -200,9 +201,10 @@ func (b *quotaBook) Run(ctx context.Context, logged func(error)) error {
 		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		err := b.write(writing, time.Now())
 		cancel()
-		if err != nil {
+		if err != nil && !failing { // once, and not every two seconds until it works again
 			logged(err)
 		}
+		failing = err != nil
 		if last {
 			return nil
 		}

@@ -163,6 +163,7 @@ func (e *engine) openEgress(ctx context.Context, first *compiled) (*gateway.List
 	}
 	o := e.gatewayOptions(first)
 	o.Program, o.APIs, o.Door, o.Sealer = first.out.program, first.out.pools, "egress", nil
+	o.StripHeaders = e.cfg.StripHeaders // what upstreams of ours take for identity is nothing to others
 	o.Egress = &gateway.Egress{Observe: e.cfg.Egress.Unlisted == policy.Record, CADir: filepath.Join(e.cfg.Data, "egress")}
 	var err error
 	if e.egress, err = gateway.New(o); err != nil {

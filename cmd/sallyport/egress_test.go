@@ -118,7 +118,8 @@ func TestCallsThatGoOut(t *testing.T) {
 	sum := sha256.Sum256([]byte(key))
 	door := freeAddr(t)
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
-	s.configure(t, fmt.Sprintf(`egress:
+	s.configure(t, fmt.Sprintf(`strip_headers: [X-Internal-*]
+egress:
   listen: "%s"
   destinations:
     - name: partner
@@ -196,6 +197,7 @@ func TestCallsThatGoOut(t *testing.T) {
 				req.Header.Set("Content-Type", "application/json")
 			}
 			req.Header.Set("Authorization", "Bearer theirs")
+			req.Header.Set("X-Internal-Cost-Centre", "4711")
 			res, err := client.Do(req)
 			switch {
 			case err != nil && c.want != 0:
@@ -207,7 +209,7 @@ func TestCallsThatGoOut(t *testing.T) {
 				t.Errorf("%s (h2 %v): answered %d, want %d: %s", c.name, h2, res.StatusCode, c.want, b)
 			case c.want == 201:
 				seen := res.Header.Get("X-Seen")
-				if strings.Contains(seen, "Forwarded") || strings.Contains(seen, key) || strings.Contains(seen, "Sallyport") || strings.Contains(seen, "Proxy") ||
+				if strings.Contains(seen, "Forwarded") || strings.Contains(seen, key) || strings.Contains(seen, "Sallyport") || strings.Contains(seen, "Internal") || strings.Contains(seen, "Proxy") ||
 					!strings.Contains(seen, "Bearer theirs") != strings.Contains(seen, "secret-of-ours") {
 					t.Errorf("%s (h2 %v): the partner saw %s", c.name, h2, seen)
 				}

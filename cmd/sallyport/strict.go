@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -21,8 +22,9 @@ type mistake struct {
 
 // mistakes is every mistake of one file, in the order of their lines.
 type mistakes struct {
-	File string
-	List []mistake
+	File    string
+	List    []mistake
+	choices []choice // found while decoding
 }
 
 func (m *mistakes) add(n *yaml.Node, format string, args ...any) {
@@ -55,21 +57,23 @@ type variant interface {
 const maxConfigBytes = 4 << 20
 
 // decodeStrict fills v, a pointer to a struct, from YAML. It collects every
-// unknown key, wrong type and duplicate key instead of stopping at the first.
-func decodeStrict(file string, data []byte, v any) (*yaml.Node, error) {
+// unknown key, wrong type and duplicate key instead of stopping at the first. The
+// values that are one of a few words are for the caller to look at, once it has
+// said more of them.
+func decodeStrict(file string, data []byte, v any) (*yaml.Node, []choice, error) {
 	m := &mistakes{File: file}
 	if len(data) > maxConfigBytes {
-		return nil, fmt.Errorf("%s: larger than %d MiB; a configuration is a page or two", file, maxConfigBytes>>20)
+		return nil, nil, fmt.Errorf("%s: larger than %d MiB; a configuration is a page or two", file, maxConfigBytes>>20)
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if len(doc.Content) == 0 {
-		return nil, fmt.Errorf("%s: empty; `sallyport config schema` lists the settings and examples/ has files to start from", file)
+		return nil, nil, fmt.Errorf("%s: empty; `sallyport config schema` lists the settings and examples/ has files to start from", file)
 	}
 	m.decode(doc.Content[0], reflect.ValueOf(v).Elem(), "")
-	return doc.Content[0], m.err()
+	return doc.Content[0], m.choices, m.err()
 }
 
 func valueOf(pointer any) reflect.Value { return reflect.ValueOf(pointer).Elem() }
@@ -115,6 +119,9 @@ func (m *mistakes) decode(n *yaml.Node, v reflect.Value, path string) {
 			if n.Kind != yaml.ScalarNode {
 				m.add(n, "%s: want one value", here(path))
 			} else if err := x.UnmarshalText([]byte(n.Value)); err != nil {
+				if _, network := v.Addr().Interface().(*netip.Prefix); network {
+					err = fmt.Errorf("want a network such as 10.0.0.0/8, found %q", n.Value)
+				}
 				m.add(n, "%s: %v", here(path), err)
 			}
 			return
@@ -227,6 +234,28 @@ func (m *mistakes) decodeStruct(n *yaml.Node, v reflect.Value, path string) {
 		default:
 			seen[k.Value] = true
 			m.decode(n.Content[i+1], v.FieldByIndex(at), join(path, k.Value))
+			if words := v.Type().FieldByIndex(at).Tag.Get("enum"); words != "" && v.FieldByIndex(at).Kind() == reflect.String {
+				m.choices = append(m.choices, choice{n.Content[i+1], join(path, k.Value), v.FieldByIndex(at).String(), strings.Split(words, "|")})
+			}
+		}
+	}
+}
+
+// A choice is a value that is one of a few words.
+type choice struct {
+	at    *yaml.Node
+	path  string
+	value string
+	words []string
+}
+
+// unchosen adds those choices that are none of their words and of which nothing
+// was said yet.
+func (m *mistakes) unchosen(list []choice) {
+	for _, c := range list {
+		said := func(x mistake) bool { return x.Line == c.at.Line && x.Column == c.at.Column }
+		if c.value != "" && !slices.Contains(c.words, c.value) && !slices.ContainsFunc(m.List, said) {
+			m.add(c.at, "%s: %q is not one of %s", c.path, c.value, strings.Join(c.words, ", "))
 		}
 	}
 }

@@ -59,3 +59,31 @@ apis:
 	}
 	p.stop()
 }
+
+// A word that is none of those that a key takes is a mistake with its place,
+// whichever key it is.
+func TestWordsThatAreNone(t *testing.T) {
+	const head = "listen: {gateway: \"127.0.0.1:0\"}\ntls: \"off\"\n"
+	const apis = "apis: [{name: a, upstreams: [{url: \"http://127.0.0.1:9\"}]}]\n"
+	for _, c := range []struct{ text, want string }{
+		{apis, ""},
+		{"egress: {listen: \"127.0.0.1:8446\", unlisted: observe, destinations: [{name: b, host: x.test, look: tunnel}]}\n" + apis, ""},
+		{"egress: {listen: \"127.0.0.1:8446\", unlisted: maybe}\n" + apis, `c.yaml:3:46: egress.unlisted: "maybe" is not one of refuse, observe`},
+		{"egress: {listen: \"127.0.0.1:8446\", destinations: [{name: b, host: x.test, look: tunel}]}\n" + apis, `c.yaml:3:81: egress.destinations[0].look: "tunel" is not one of inside, tunnel`},
+		{"egress: {listen: \"127.0.0.1:8446\", destinations: [{name: b, host: x.test, redirects: perhaps}]}\n" + apis, `egress.destinations[0].redirects: "perhaps" is not one of refuse, observe`},
+		{"log: loud\n" + apis, `c.yaml:3:6: log: "loud" is not one of debug, info, warn, error`},
+		{"strip_headers: [\"*\"]\n" + apis, `strip_headers[0]: "*" takes away every header`},
+		{"strip_headers: [A b]\n" + apis, `strip_headers[0]: "A b" is not the name of a header`},
+		{"strip_headers: [X-A, x_b-*]\n" + apis, ""},
+		{"trusted_proxies: [10.0.0.0/33]\n" + apis, `c.yaml:3:19: trusted_proxies[0]: want a network such as 10.0.0.0/8, found "10.0.0.0/33"`},
+		{strings.Replace(apis, "name: a,", "name: a, health: {max_ejected: 150%},", 1), `apis[0].health.max_ejected: more than 100%`},
+	} {
+		_, err := parseConfig("c.yaml", []byte(head+c.text))
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.text, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%s: %v, want %s", c.text, err, c.want)
+		}
+	}
+}
