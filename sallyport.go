@@ -74,6 +74,7 @@ type Instance struct {
 	Address   netip.AddrPort
 	Admission Admission
 	Reason    string // why it is in that state, for people
+	Boot      string // which start of it was admitted, as it says itself; "" = unknown
 	Healthy   bool
 	Since     time.Time // when Admission last changed
 }

@@ -140,6 +140,12 @@ func (p *passage) try() (again bool) {
 		o = p.reply()
 		return false
 	}
+	if p.reads() == reads && t.in.heldBack(err) && p.r.Context().Err() == nil { // nothing was sent: another is asked, whatever the budget
+		p.tried = append(p.tried, t.in)
+		p.out.Retries++
+		g.count.retries.Add(1)
+		return true
+	}
 	var k guard.Kind
 	var reason *sallyport.Reason
 	var safe bool

@@ -22,6 +22,7 @@ type link struct {
 	trust  *trust      // beside it
 	bounds Bounds
 	dialer *net.Dialer
+	apart  func(ctx context.Context) error // judges the instance before a connection that cannot be asked itself; nil: not
 
 	strict *http1.Transport
 
@@ -72,6 +73,11 @@ func (l *link) standard(h2 bool) *http.Transport {
 	}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			if h2 && l.apart != nil {
+				if err := l.apart(ctx); err != nil {
+					return nil, err
+				}
+			}
 			return l.dialer.DialContext(ctx, network, l.host)
 		},
 		TLSHandshakeTimeout:    dialTime,

@@ -78,6 +78,10 @@ type Options struct {
 	// Egress makes it the door of calls that go out, to APIs of others; nil: not.
 	Egress *Egress
 
+	// Changed is told of each instance that waits for the gate: a new one of a
+	// gated pool, and one that turns out to have been started again. It must not block.
+	Changed func(sallyport.Instance)
+
 	Now func() time.Time // nil: time.Now; pools, sessions and records read it
 	// Lookup resolves the name of a DNS upstream; nil: the system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -175,6 +179,7 @@ type API struct {
 	Onward    *Onward       // what requests carry to the upstreams besides; nil: what the client sent
 	Sideload  *Sideload     // what may be put into answers; nil: nothing
 	Out       *Destination  // of a gateway with Egress
+	Boot      *Boot         // how an instance tells its starts apart; nil: nobody asks
 	Gated     bool          // new instances are held until Admit; false: admitted, "no gate configured"
 }
 

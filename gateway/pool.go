@@ -43,11 +43,12 @@ const (
 // A pool is the set of instances of one API. Lock order: pool.mu, then
 // instance.mu; choosing an instance takes neither.
 type pool struct {
-	name   string
-	now    func() time.Time
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	log    *slog.Logger
-	bounds Bounds
+	name    string
+	now     func() time.Time
+	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
+	log     *slog.Logger
+	bounds  Bounds
+	changed func(sallyport.Instance) // nil: nobody is told
 
 	mu       sync.Mutex
 	api      API
@@ -58,6 +59,7 @@ type pool struct {
 	health           atomic.Pointer[Health]
 	side             atomic.Pointer[Sideload]
 	onward           atomic.Pointer[Onward]
+	boot             atomic.Pointer[Boot]
 	list             atomic.Pointer[[]*instance] // all; then those that stand by, and the others
 	standby, primary atomic.Pointer[[]*instance]
 	gate             atomic.Pointer[load.Gate] // nil: nothing keeps it from doing too much
@@ -92,13 +94,14 @@ type instance struct {
 	address   netip.AddrPort
 	admission sallyport.Admission
 	reason    string
+	boot      string // which start of it was admitted
 	since     time.Time
 	backoff   time.Duration
 	checks    int // active checks in a row: > 0 well, < 0 not
 }
 
 func newPool(name string, g *Gateway) *pool {
-	p := &pool{name: name, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, resolved: map[Upstream][]*instance{}}
+	p := &pool{name: name, changed: g.o.Changed, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, resolved: map[Upstream][]*instance{}}
 	for _, l := range []*atomic.Pointer[[]*instance]{&p.list, &p.standby, &p.primary} {
 		l.Store(&[]*instance{})
 	}
@@ -187,6 +190,7 @@ func (p *pool) configure(a API) error {
 	p.api = a
 	p.health.Store(&a.Health)
 	p.side.Store(a.Sideload)
+	p.boot.Store(a.Boot)
 	p.onward.Store(a.Onward.prepared())
 	before := p.resolved
 	p.resolved = map[Upstream][]*instance{}
@@ -245,13 +249,22 @@ func (p *pool) instance(old *instance, id string, u Upstream) (*instance, error)
 		return nil, fmt.Errorf("pool %s: upstream %s: %w", p.name, id, err)
 	}
 	in := &instance{pool: p, url: id, up: u, link: l, since: p.now()}
+	l.strict.Opened = in.opened
+	l.apart = func(ctx context.Context) error {
+		b := p.boot.Load()
+		if b == nil {
+			return nil
+		}
+		id, err := l.bootApart(ctx, b)
+		return in.judgeBoot(id, err)
+	}
 	if v, err := url.Parse(id); err == nil {
 		in.address, _ = netip.ParseAddrPort(v.Host)
 	}
 	switch {
 	case old != nil: // same address reached in another way: the admission stays
 		old.mu.Lock()
-		in.admission, in.reason, in.since = old.admission, old.reason, old.since
+		in.admission, in.reason, in.since, in.boot = old.admission, old.reason, old.since, old.boot
 		old.mu.Unlock()
 	case p.api.Gated:
 		in.admission, in.reason = sallyport.Held, reasonUntested
@@ -290,6 +303,11 @@ func (p *pool) publish() {
 	p.primary.Store(&primary)
 	previous := *p.list.Load()
 	p.list.Store(&next)
+	for _, in := range next {
+		if !in.open.Load() && !slices.Contains(previous, in) {
+			p.tell(in)
+		}
+	}
 	for _, in := range previous {
 		if !slices.Contains(next, in) {
 			in.retire()
@@ -799,7 +817,7 @@ func (in *instance) describe() sallyport.Instance {
 	}
 	return sallyport.Instance{
 		API: in.pool.name, URL: in.url, Address: in.address, Admission: in.admission, Reason: reason,
-		Healthy: !sick && !out, Since: in.since,
+		Healthy: !sick && !out, Since: in.since, Boot: in.boot,
 	}
 }
 
@@ -838,7 +856,15 @@ func (g *Gateway) admission(in sallyport.Instance, a sallyport.Admission, reason
 	if it == nil {
 		return sallyport.Errorf(sallyport.NotFound, "API %s has no instance %s", in.API, in.URL)
 	}
+	it.mu.Lock()
+	if a == sallyport.Admitted {
+		it.boot = in.Boot
+	}
+	it.mu.Unlock()
 	it.set(a, reason)
+	if a == sallyport.Admitted {
+		it.link.retire() // no connection from before carries a request
+	}
 	g.o.Log.Info("instance "+string(a), "api", in.API, "instance", in.URL, "reason", reason)
 	return nil
 }

@@ -227,6 +227,7 @@ func pool(a *apiConfig) gateway.API {
 			Host: u.Host, CA: cmp.Or(u.TLS.CA, u.CA), Name: cmp.Or(u.TLS.Name, u.Name), MaxConns: u.MaxConns, Standby: u.Standby,
 			Cert: u.TLS.Cert, Key: u.TLS.Key, MinTLS: u.TLS.Version(), Pins: pins(u.TLS.Pins)})
 	}
+	p.Gated, p.Boot = a.gated(), a.boot()
 	return p
 }
 

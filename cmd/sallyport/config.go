@@ -195,6 +195,7 @@ type apiConfig struct {
 	Owner      ownerConfig        `yaml:"owner" doc:"Who answers for it."`
 	Department string             `yaml:"department" doc:"Department that pays for it."`
 	Exposure   sallyport.Exposure `yaml:"exposure" enum:"external|partner|internal" doc:"From where it is meant to be reached."`
+	Gate       *gateConfig        `yaml:"gate" doc:"How instances are tested before they serve, and again while they do."`
 	policy.API `yaml:",inline"`
 }
 
@@ -442,6 +443,7 @@ func (c *config) check(m *mistakes) {
 	for i := range c.APIs {
 		a := &c.APIs[i]
 		c.checkAPI(a, fmt.Sprintf("apis[%d]", i), seen, bad)
+		c.checkGate(a, fmt.Sprintf("apis[%d]", i), bad)
 		if !slices.Contains([]sallyport.Exposure{"", sallyport.External, sallyport.Partner, sallyport.Internal}, a.Exposure) {
 			bad(fmt.Sprintf("apis[%d].exposure", i), "%q is not one of external, partner, internal", a.Exposure)
 		}

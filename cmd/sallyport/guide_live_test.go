@@ -19,12 +19,18 @@ type guide struct {
 	console       string
 	setup         []string // beginnings of lines that the commands need
 	least         int      // commands that there are
+	more          []string // further addresses that the example uses
 }
 
 func (g guide) run(t *testing.T) {
 	t.Helper()
 	dir, door, service := t.TempDir(), freeAddr(t), freeAddr(t)
 	put := strings.NewReplacer("go run ./examples/"+g.example+" \"$@\"", "./service \"$@\"", g.gateway, door, g.console, freeAddr(t), g.service, service)
+	pairs := []string{}
+	for _, addr := range g.more {
+		pairs = append(pairs, addr, freeAddr(t))
+	}
+	also := strings.NewReplacer(pairs...)
 	from := filepath.Join("../../examples", g.example)
 	source := filepath.Join(dir, "source")
 	if err := os.CopyFS(source, os.DirFS(from)); err != nil {
@@ -40,7 +46,7 @@ func (g guide) run(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := put.Replace(string(b))
+		text := also.Replace(put.Replace(string(b)))
 		write(t, file, text)
 		write(t, filepath.Join(dir, filepath.Base(file)), text)
 	}
@@ -80,7 +86,7 @@ func (g guide) run(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := put.Replace(string(page))
+	text := also.Replace(put.Replace(string(page)))
 	var setup strings.Builder
 	for line := range strings.Lines(text) {
 		for _, begin := range g.setup {

@@ -17,10 +17,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/conformance/gate"
 	"sallyport.dev/console"
 	"sallyport.dev/console/account"
 	"sallyport.dev/discovery"
@@ -69,6 +71,8 @@ type engine struct {
 	originals *original.Drawer
 	inventory *inventory.Inventory
 	discovery *discovery.Discovery
+	gate      *gate.Gate                // tests instances before they serve; nil: this process has no control
+	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
 	console   *console.Console
 
 	reloading sync.Mutex // one change at a time
@@ -215,6 +219,13 @@ func (e *engine) run(ctx context.Context) error {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
 	e.take(first)
+	if e.cfg.has(roleControl) {
+		if err := e.openGate(ctx); err != nil {
+			return fmt.Errorf("open the gate: %w", err)
+		}
+		e.gate.Configure(first.demands())
+		start(&back, behind, "gate", e.gate.Run)
+	}
 	var listeners []*gateway.Listener
 	if e.cfg.has(roleGateway) {
 		ln, err := gateway.Listen(ctx, gateway.Address{Address: e.cfg.Listen.Gateway, Plain: e.cfg.TLS.Off, HTTP3: e.cfg.Listen.HTTP3, PROXY: e.cfg.Listen.PROXY})
@@ -309,7 +320,7 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 		return fmt.Errorf("open what is learned of callers: %w", err)
 	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e,
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e},
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
@@ -352,7 +363,11 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 			}
 		}
 	}
-	return gateway.Options{Program: first.program, APIs: first.pools, Recorder: e.recorder, Sealer: sealing{e.sealer}, Resolver: e.keys, Log: e.log, TLS: t,
+	return gateway.Options{Changed: func(sallyport.Instance) {
+		if g := e.nudged.Load(); g != nil {
+			g.Nudge()
+		}
+	}, Program: first.program, APIs: first.pools, Recorder: e.recorder, Sealer: sealing{e.sealer}, Resolver: e.keys, Log: e.log, TLS: t,
 		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: slices.Concat(gateway.IdentityHeaders, e.cfg.StripHeaders), // besides, never instead
 		Bounds: gateway.Bounds{Target: int(b.Target), Header: int(b.Header), HeaderLines: b.HeaderLines, Body: int64(b.Body), HeadTime: b.HeadTime,
 			BodyIdle: b.BodyIdle, IdleTime: b.IdleTime, AnswerTime: b.AnswerTime, Connections: b.Connections, ClientConnections: b.ClientConnections,
@@ -440,6 +455,9 @@ func (e *engine) reload(ctx context.Context, why string) error {
 		e.egress.Swap(next.out.program)
 	}
 	e.take(next)
+	if e.gate != nil {
+		e.gate.Configure(next.demands())
+	}
 	if err := e.declare(ctx, next); err != nil {
 		e.log.Error("declare", "error", err)
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	Stream    Stream
 	Engine    Engine
 	Sideloads Sideloads // nil: none
+	Gate      Gate      // nil: none
 	Paces     Paces
 	Build     Build
 	Book      *account.Book
@@ -108,6 +109,7 @@ func New(o Options) (*API, error) {
 				{Name: "overview", Description: "What is going on now"},
 				{Name: "inventory", Description: "APIs and their operations"},
 				{Name: "decisions", Description: "What was decided about requests, and why"},
+				{Name: "gate", Description: "Tests of instances before they serve, and what they found"},
 				{Name: "relief", Description: "What spares upstreams work before anyone is turned away"},
 				{Name: "limits", Description: "How often something may happen, how much of something may be used, and how often callers ask"},
 				{Name: "administration", Description: "People, sessions and the audit log"},
@@ -130,6 +132,7 @@ func New(o Options) (*API, error) {
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()
+	a.gateOperations()
 	a.limitOperations()
 	a.demandOperations()
 
