@@ -31,7 +31,8 @@ var rooms = map[string][]string{
 	"discovery":   {"spec", "policy", "classify", "store"},
 	"conformance": {"spec", "policy", "classify", "store"},
 	"inventory":   {"policy", "classify", "store"},
-	"console":     {"spec", "conformance", "policy", "identity", "observe", "discovery", "inventory", "classify", "store"},
+	"incident":    {"policy", "classify", "store"},
+	"console":     {"spec", "conformance", "policy", "identity", "observe", "discovery", "inventory", "incident", "classify", "store"},
 }
 
 // rootless rooms do not even know the nouns of the root.

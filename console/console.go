@@ -73,6 +73,7 @@ type Options struct {
 	Originals Originals     // sealed errors; nil: none are kept
 	Sideloads api.Sideloads // rules by which related resources are put into answers; nil: none
 	Gate      api.Gate      // nil: none
+	Incidents api.Incidents // investigations; nil: none are kept
 	Inventory Inventory
 	Recorder  Recorder
 	Engine    Engine
@@ -135,7 +136,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	so := account.SessionOptions{Idle: o.Idle, Lifetime: o.Lifetime, Insecure: o.Insecure}
 	sessions := c.book.Sessions(so)
 	c.api, err = api.New(api.Options{
-		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Paces: o.Paces, Sideloads: o.Sideloads, Gate: o.Gate, Build: o.Build,
+		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Paces: o.Paces, Sideloads: o.Sideloads, Gate: o.Gate, Incidents: o.Incidents, Build: o.Build,
 		Book: c.book, Sessions: sessions, Audit: c.audit, Cookie: so.CookieName(), Logger: o.Logger, Now: o.Now,
 		Retention: append([]api.Retention{
 			{What: "Audit log", Kept: fmt.Sprintf("%d days", int(o.AuditAge.Hours()/24))},

@@ -37,6 +37,8 @@ type config struct {
 	Retention      retention      `yaml:"retention" doc:"How long and how much is kept."`
 	Redact         redact         `yaml:"redact" doc:"What is taken out of records, besides what is always taken out."`
 	APIs           []apiConfig    `yaml:"apis" doc:"The APIs behind this door."`
+	Notify         []notifyTarget `yaml:"notify" doc:"Places that are notified of incidents. Default none: nothing is sent."`
+	Incidents      incidentConfig `yaml:"incidents" doc:"When incidents are due, and how long they are kept."`
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
@@ -449,6 +451,7 @@ func (c *config) check(m *mistakes) {
 		}
 	}
 	c.checkEgress(seen, bad)
+	c.checkIncidents(bad)
 }
 
 func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad func(string, string, ...any)) {

@@ -33,6 +33,7 @@ import (
 	"sallyport.dev/guard/inspect"
 	"sallyport.dev/guard/limit"
 	"sallyport.dev/identity"
+	"sallyport.dev/incident"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
@@ -74,6 +75,8 @@ type engine struct {
 	gate      *gate.Gate                // tests instances before they serve; nil: this process has no control
 	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
 	console   *console.Console
+	incidents *incident.Book
+	results   func(context.Context, time.Time) ([]incident.Result, error) // of tests, since a time; nil: nothing is tested
 
 	reloading sync.Mutex // one change at a time
 
@@ -199,6 +202,7 @@ func (e *engine) run(ctx context.Context) error {
 		start(&back, behind, "inventory", e.inventory.Run)
 		start(&back, behind, "discovery", e.discovery.Run)
 		start(&back, behind, "paces", e.paces.Run)
+		start(&back, behind, "incidents", e.incidents.Run)
 		start(&back, behind, "console", e.console.Run)
 	}
 	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
@@ -319,8 +323,11 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	if e.paces, err = pace.Open(ctx, e.store, pace.Options{Logger: e.log}); err != nil {
 		return fmt.Errorf("open what is learned of callers: %w", err)
 	}
+	if err = e.openIncidents(ctx); err != nil {
+		return err
+	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e},
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e}, Incidents: e.incidents,
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
@@ -429,6 +436,9 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	}
 	if err == nil {
 		next, err = compile(ctx, cfg, e.lasting)
+	}
+	if err == nil {
+		err = e.configureIncidents(cfg)
 	}
 	if err == nil {
 		err = e.grants.Configure(next.grants)

@@ -38,6 +38,7 @@ type Options struct {
 	Engine    Engine
 	Sideloads Sideloads // nil: none
 	Gate      Gate      // nil: none
+	Incidents Incidents // nil: none are kept
 	Paces     Paces
 	Build     Build
 	Book      *account.Book
@@ -112,6 +113,7 @@ func New(o Options) (*API, error) {
 				{Name: "gate", Description: "Tests of instances before they serve, and what they found"},
 				{Name: "relief", Description: "What spares upstreams work before anyone is turned away"},
 				{Name: "limits", Description: "How often something may happen, how much of something may be used, and how often callers ask"},
+				{Name: "incidents", Description: "Investigations: what failed, who deals with it, until when"},
 				{Name: "administration", Description: "People, sessions and the audit log"},
 			},
 		},
@@ -135,6 +137,7 @@ func New(o Options) (*API, error) {
 	a.gateOperations()
 	a.limitOperations()
 	a.demandOperations()
+	a.incidentOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {

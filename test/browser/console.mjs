@@ -275,6 +275,41 @@ try {
   await accessible('third-party');
   await page.goto(base + '/decisions?view=history&api=sanctions-list');
   await page.locator('.badge', { hasText: 'egress' }).first().waitFor();
+  begin('an incident leads from the overview to its evidence, and is dealt with by keyboard');
+  await page.goto(base + '/');
+  await page.getByRole('link', { name: '2 open incidents' }).click();
+  await heading('Incidents');
+  await page.getByRole('row', { name: /auth\.missing/ }).getByText('critical').waitFor();
+  await accessible('incidents');
+  await page.getByLabel('Severity').selectOption('low');
+  await page.waitForURL(/severity=low/);
+  await page.getByRole('row', { name: /auth\.missing/ }).waitFor({ state: 'detached' });
+  await page.getByLabel('Severity').selectOption('');
+  await page.getByRole('row', { name: /auth\.missing/ }).getByRole('link').first().click();
+  await heading(/2 of 46 checks failed/);
+  await page.getByText('curl -X POST http://10.20.0.11:9001').waitFor();
+  await page.getByText('createTransfer answers 201 without credentials').waitFor();
+  await page.getByRole('button', { name: 'Acknowledge' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: 'Timeline' }).getByText('acknowledged').first().waitFor();
+  await page.getByRole('textbox', { name: 'Assign to' }).fill('vera');
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: 'Timeline' }).getByText('assigned').first().waitFor();
+  await page.getByRole('textbox', { name: 'Comment' }).fill('the new build lost its middleware');
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: 'Timeline' }).getByText('the new build lost its middleware').waitFor();
+  await accessible('incident');
+  const incident = new URL(page.url()).pathname;
+  await page.getByRole('textbox', { name: 'Exception because' }).fill('rolled back; fixed with build 43');
+  await page.getByLabel('until').fill(new Date(Date.now() + 5 * 86400e3).toISOString().slice(0, 10));
+  await page.getByRole('button', { name: 'Approve' }).click();
+  await page.getByText('by anna, until').waitFor();
+  await page.keyboard.press('g');
+  await page.keyboard.press('n');
+  await heading('Incidents');
+  await page.getByRole('row', { name: /auth\.missing/ }).getByText('excepted').waitFor();
+  await page.goto(base + '/incidents/i0');
+  await page.getByText('No incident is kept under this id').waitFor();
 
   begin('people, sessions and the audit log');
   await page.goto(base + '/settings/people');
@@ -301,7 +336,7 @@ try {
 
   begin('dark, and as wide as a phone');
   await page.emulateMedia({ colorScheme: 'dark' });
-  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
     ['/identity', 'Identity'], ['/identity?view=providers', 'Identity'], ['/identity?view=keys', 'Identity'], ['/identity?view=certificates', 'Identity'], ['/inventory/operation?api=payments&method=GET&template=/payments/v1/transfers/{id}', /transfers/]]) {
     await page.setViewportSize({ width: 1440, height: 900 });
     await page.goto(base + path);

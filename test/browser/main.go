@@ -27,6 +27,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/console"
 	"sallyport.dev/discovery"
+	"sallyport.dev/incident"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
 	"sallyport.dev/observe/original"
@@ -106,8 +107,20 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		recorder.Record(x)
 	}
 	estate := scene.New(7, time.Now())
+	book, err := incident.Open(ctx, incident.Options{Store: st, Logger: log})
+	if err != nil {
+		return err
+	}
+	book.Configure(incident.Settings{Owner: func(string) sallyport.Owner {
+		return sallyport.Owner{Team: "Payments", Contact: "payments@example.test", Deputy: "J. Okafor"}
+	}})
+	for _, n := range scene.Failures(time.Now()) {
+		if _, err := book.Open(ctx, n); err != nil {
+			return err
+		}
+	}
 	c, err := console.New(ctx, console.Options{
-		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Logger: log,
+		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Incidents: book, Logger: log,
 		Build:     console.Build{Version: "0.0.0", Revision: "invented estate", Go: runtime.Version(), Started: time.Now()},
 		Retention: []console.Retention{{What: "Decisions", Kept: "30 days, at most 1,000,000"}},
 	})
@@ -116,7 +129,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, c.Run} {
+	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, book.Run, c.Run} {
 		running.Go(func() { run(ctx) })
 	}
 	now := time.Now()

@@ -7,6 +7,7 @@ import { Decisions } from './pages/decisions';
 import { DecisionPage } from './pages/decision';
 import { LimitsPage } from './pages/limits';
 import { IdentityPage } from './pages/identity';
+import { IncidentPage, Incidents } from './pages/incidents';
 import { SettingsPage } from './pages/settings';
 import { SignIn } from './pages/signin';
 import { Setup } from './pages/setup';
@@ -48,6 +49,8 @@ export const decisionsRoute = createRoute({
 export const decisionRoute = createRoute({ getParentRoute: () => inside, path: '/decisions/$id', component: DecisionPage });
 export const limitsRoute = createRoute({ getParentRoute: () => inside, path: '/limits', component: LimitsPage, validateSearch: words(['view', 'api']) });
 export const identityRoute = createRoute({ getParentRoute: () => inside, path: '/identity', component: IdentityPage, validateSearch: words(['view']) });
+export const incidentsRoute = createRoute({ getParentRoute: () => inside, path: '/incidents', component: Incidents, validateSearch: words(['state', 'severity', 'api', 'owner', 'overdue']) });
+export const incidentRoute = createRoute({ getParentRoute: () => inside, path: '/incidents/$id', component: IncidentPage });
 export const settingsRoute = createRoute({ getParentRoute: () => inside, path: '/settings', component: SettingsPage });
 export const settingsTabRoute = createRoute({ getParentRoute: () => inside, path: '/settings/$tab', component: SettingsPage });
 export const signInRoute = createRoute({ getParentRoute: () => root, path: '/sign-in', component: SignIn, validateSearch: words(['to', 'why']) });
@@ -55,7 +58,7 @@ export const setupRoute = createRoute({ getParentRoute: () => root, path: '/setu
 
 export const router = createRouter({
   routeTree: root.addChildren([
-    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, settingsRoute, settingsTabRoute]),
+    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, incidentsRoute, incidentRoute, settingsRoute, settingsTabRoute]),
     signInRoute,
     setupRoute,
   ]),

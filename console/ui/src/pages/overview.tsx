@@ -8,6 +8,7 @@ import { useLive } from '../api/live';
 import { RateChart } from '../components/chart';
 import { DataTable } from '../components/table';
 import { Empty, Exposure, Facts, Failure, LiveMark, Loading, Note, PageHead, Panel, Time } from '../components/parts';
+import { useCounts } from './incidents';
 import { bytes, count, exact, milliseconds, rate, share, span } from '../lib/format';
 
 type View = Schemas['Overview'];
@@ -104,6 +105,19 @@ function recent(o: View): number {
   return sum / (n * o.step_seconds);
 }
 
+function IncidentTile() {
+  const c = useCounts();
+  const open = c ? c.critical + c.high + c.medium + c.low : 0;
+  return (
+    <Tile
+      label="Incidents"
+      dot={c && c.critical + c.high + c.overdue > 0 ? 'refuse' : undefined}
+      value={<Link to="/incidents" aria-label={`${open} open incidents`}>{count(open)}</Link>}
+      note={c ? `${c.critical + c.high} high or critical, ${c.overdue} overdue` : ' '}
+    />
+  );
+}
+
 function Tiles({ o }: { o: View }) {
   const t = o.totals;
   const dropped = Object.values(o.recording.dropped).reduce((a, b) => a + b, 0) + o.recording.lost;
@@ -114,6 +128,7 @@ function Tiles({ o }: { o: View }) {
       <Tile label="Throttled" dot="throttle" value={count(t.throttle)} note={share(t.throttle, t.requests)} />
       <Tile label="Flagged" dot="flagged" value={count(t.flagged)} note="allowed, with findings" />
       <Tile label="Answers 5xx" value={count(t.errors)} note={share(t.errors, t.requests)} />
+      <IncidentTile />
       <Tile label="Records lost" value={count(dropped)} note={`of ${count(o.recording.recorded)} since start`} />
     </div>
   );
