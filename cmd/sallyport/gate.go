@@ -18,6 +18,7 @@ import (
 	"sallyport.dev/conformance"
 	"sallyport.dev/conformance/gate"
 	"sallyport.dev/gateway"
+	"sallyport.dev/incident"
 	"sallyport.dev/spec"
 )
 
@@ -259,7 +260,8 @@ func (h hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // openGate opens the gate, when some API has one or had one.
 func (e *engine) openGate(ctx context.Context) (err error) {
-	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.gateway, Test: e.test, Store: e.store, Logger: e.log})
+	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.gateway, Test: e.test, Store: e.store, Logger: e.log,
+		Failed: func(v gate.Verdict) { e.incidents.Report(e.failure(v)) }, Passed: func(v gate.Verdict) { e.incidents.ReportPass(proof(v)) }})
 	if err == nil {
 		e.nudged.Store(e.gate)
 	}
@@ -311,4 +313,63 @@ func (d deskGate) ReleaseByHand(ctx context.Context, api, url, by string) error 
 		return g.ReleaseByHand(ctx, api, url, by)
 	}
 	return errGateClosed
+}
+
+const conformanceTest = "conformance"
+
+// depths say how deep a profile looks: what a deeper test found only one as
+// deep can end.
+var depths = map[string]int{string(gate.Safe): 1, string(gate.Full): 2, string(gate.Deep): 3}
+
+// failure is the incident that a verdict opens.
+func (e *engine) failure(v gate.Verdict) incident.New {
+	n := incident.New{Kind: conformanceTest, API: v.API, Subject: v.URL, Title: "An instance of " + v.API + " failed its tests", Severity: incident.Medium,
+		Source: v.ID, Depth: depths[v.Profile], At: time.UnixMicro(v.Ended)}
+	if v.Trigger != "new" && v.Trigger != "started again" {
+		n.Severity = incident.High // it served before
+	}
+	n.Evidence = []incident.Evidence{{Kind: "verdict", Title: "Verdict " + v.ID, Body: v.Summary + "\ntested: " + v.Trigger + ", profile " + v.Profile + "\nGET /api/v1/gate/verdicts/" + v.ID}}
+	var r conformance.Report
+	if json.Unmarshal(v.Report, &r) != nil {
+		return n
+	}
+	for _, f := range r.Findings {
+		if f.Level == conformance.Note || len(n.Evidence) > 20 {
+			continue
+		}
+		if strings.HasPrefix(f.Check, "security.") {
+			n.Severity = incident.High
+		}
+		if n.Reproduction == "" {
+			n.Reproduction = f.Curl
+		}
+		n.Evidence = append(n.Evidence, incident.Evidence{Kind: "finding", Title: f.Check + " at " + f.Operation, Body: strings.TrimSpace(f.Place+"\n"+f.Detail) + "\n" + f.Curl})
+	}
+	return n
+}
+
+// proof is what a passed verdict ends incidents by.
+func proof(v gate.Verdict) incident.Proof {
+	return incident.Proof{Kind: conformanceTest, API: v.API, Subject: v.URL, ID: v.ID, Summary: v.Summary, Depth: depths[v.Profile], At: time.UnixMicro(v.Ended)}
+}
+
+// verdicts are what ended since a time: what incidents were not opened for
+// before we went down is found again here.
+func (e *engine) verdicts(ctx context.Context, since time.Time) ([]incident.Result, error) {
+	g := e.nudged.Load()
+	if g == nil {
+		return nil, errGateClosed
+	}
+	list, err := g.Since(ctx, since, 1000)
+	var out []incident.Result
+	for _, v := range list {
+		if v.Passed {
+			p := proof(v)
+			out = append(out, incident.Result{Passed: &p})
+			continue
+		}
+		n := e.failure(v)
+		out = append(out, incident.Result{Failed: &n})
+	}
+	return out, err
 }

@@ -187,6 +187,25 @@ apis:
 	if n := next.users.Load(); n != 0 {
 		t.Errorf("%d requests reached a start that nobody had tested", n)
 	}
+	// An investigation is open for each, with what failed and how to show it.
+	type book struct {
+		Incidents []struct{ Subject, State, Title string }
+	}
+	incidents := func(addr, want string) {
+		t.Helper()
+		eventually(t, 10*time.Second, func() string {
+			var got book
+			d.do("GET", "/incidents?limit=50", nil, 200, &got)
+			for _, i := range got.Incidents {
+				if strings.HasSuffix(i.Subject, addr) && i.State == want {
+					return ""
+				}
+			}
+			return fmt.Sprintf("no incident of %s is %s: %+v", addr, want, got)
+		})
+	}
+	incidents(a, "open")
+	incidents(b, "open")
 	// While we are away it is started again, whole this time: what was held is held until it was tested.
 	p.stop()
 	next.srv.Close()
@@ -200,6 +219,7 @@ apis:
 	if status := get(); status != 200 {
 		t.Errorf("answered %d", status)
 	}
+	incidents(a, "resolved")
 	// Our own restart costs one that goes on nothing.
 	v := state(a).Verdict
 	p.stop()

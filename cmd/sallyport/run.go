@@ -323,6 +323,7 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	if e.paces, err = pace.Open(ctx, e.store, pace.Options{Logger: e.log}); err != nil {
 		return fmt.Errorf("open what is learned of callers: %w", err)
 	}
+	e.results = e.verdicts
 	if err = e.openIncidents(ctx); err != nil {
 		return err
 	}

@@ -133,8 +133,9 @@ type Options struct {
 	PerAPI   int           // of those, of one API; default 2
 	Limit    time.Duration // longest test; default 10 min
 	Keep     time.Duration // verdicts older than that go; default 400 days
-	// Failed is told of each verdict that did not pass, within a second; it must not block.
-	Failed func(Verdict)
+	// Failed is told of each verdict that did not pass, at once, and Passed of each
+	// other; neither may block.
+	Failed, Passed func(Verdict)
 }
 
 // A Gate tests and admits. Use Open, then Run.
@@ -387,8 +388,11 @@ func (g *Gate) one(ctx context.Context, a API, in sallyport.Instance, trigger st
 	}
 	log.Info("verdict", "passed", v.Passed, "verdict", v.ID, "profile", v.Profile, "summary", v.Summary, "took", time.Duration(v.Ended-v.Began)*time.Microsecond)
 	g.settle(ctx, a, in, boot, v, "")
-	if !v.Passed && g.o.Failed != nil {
-		g.o.Failed(v)
+	if tell := g.o.Failed; !v.Passed && tell != nil {
+		tell(v)
+	}
+	if tell := g.o.Passed; v.Passed && tell != nil {
+		tell(v)
 	}
 }
 
@@ -649,6 +653,12 @@ func (g *Gate) Verdicts(ctx context.Context, api, url string, before int64, limi
 		q = q.Where("began < ?", before)
 	}
 	err = q.Scan(ctx)
+	return list, err
+}
+
+// Since lists verdicts with their reports that ended at or after t, oldest first.
+func (g *Gate) Since(ctx context.Context, t time.Time, limit int64) (list []Verdict, err error) {
+	err = g.o.Store.Reader().NewSelect().Model(&list).Where("ended >= ?", t.UnixMicro()).Order("ended").Limit(max(1, min(limit, 5000))).Scan(ctx)
 	return list, err
 }
 
