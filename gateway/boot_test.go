@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -203,12 +204,21 @@ func TestInstancesThatDoNotSay(t *testing.T) {
 	}
 }
 
+// bootAddr is an address that nobody takes while an instance is down: it lies
+// below the ports of outgoing connections.
 func bootAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+(os.Getpid()*61+int(bootCount.Add(1)))%10000)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		ln.Close()
+		return addr
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+var bootCount atomic.Int64

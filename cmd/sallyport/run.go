@@ -202,7 +202,6 @@ func (e *engine) run(ctx context.Context) error {
 		start(&back, behind, "inventory", e.inventory.Run)
 		start(&back, behind, "discovery", e.discovery.Run)
 		start(&back, behind, "paces", e.paces.Run)
-		start(&back, behind, "incidents", e.incidents.Run)
 		start(&back, behind, "console", e.console.Run)
 	}
 	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
@@ -229,6 +228,7 @@ func (e *engine) run(ctx context.Context) error {
 		}
 		e.gate.Configure(first.demands())
 		start(&back, behind, "gate", e.gate.Run)
+		start(&back, behind, "incidents", e.incidents.Run) // it asks the gate what it has missed
 	}
 	var listeners []*gateway.Listener
 	if e.cfg.has(roleGateway) {

@@ -54,15 +54,25 @@ type process struct {
 	done  chan error
 }
 
+// freeAddr is an address on loopback at which nobody listens. It lies below the
+// ports that the system gives to outgoing connections, which other tests make
+// at the same time, and is not given twice by one process.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+(os.Getpid()*61+int(portCount.Add(1)))%12000)
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		ln.Close()
+		return addr
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+var portCount atomic.Int64
 
 // launch starts the command without waiting for it to be ready.
 func launch(t *testing.T, dir string) *process {
