@@ -110,6 +110,7 @@ func caller(t *testing.T, proxy, key string, h2 bool, roots ...[]byte) *http.Cli
 // Calls to APIs of others: what the list, their document and the addresses
 // allow passes as it is; what looks like it and is not is turned away.
 func TestCallsThatGoOut(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	srv, ca := partner(t, "api.partner.test", "files.partner.test", "keyed.partner.test", "localhost")
 	write(t, filepath.Join(s.dir, "partner-ca.pem"), string(ca))
@@ -293,6 +294,7 @@ egress:
 
 // The commands of the guide print what the guide says.
 func TestEgressGuideRunsAsWritten(t *testing.T) {
+	t.Parallel()
 	dir, door, gateway, console := t.TempDir(), freeAddr(t), freeAddr(t), freeAddr(t)
 	upstream, ca := partner(t, "api.partner.test", "files.partner.test")
 	write(t, filepath.Join(dir, "partner-ca.pem"), string(ca))

@@ -98,6 +98,7 @@ func notesAt(t *testing.T, addr, boot string, broken bool) *notes {
 // No instance serves before its tests have passed: not a new one, not one that
 // fails them, not one that was started again, and not while we are away.
 func TestNoDoorOpensUntested(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	a, b := freeAddr(t), freeAddr(t)
 	good, bad := notesAt(t, a, "a1", false), notesAt(t, b, "b1", true)

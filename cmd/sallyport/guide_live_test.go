@@ -24,6 +24,7 @@ type guide struct {
 
 func (g guide) run(t *testing.T) {
 	t.Helper()
+	t.Parallel()
 	dir, door, service := t.TempDir(), freeAddr(t), freeAddr(t)
 	put := strings.NewReplacer("go run ./examples/"+g.example+" \"$@\"", "./service \"$@\"", g.gateway, door, g.console, freeAddr(t), g.service, service)
 	pairs := []string{}

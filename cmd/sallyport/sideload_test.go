@@ -28,6 +28,7 @@ paths:
 // What clients' ways of asking suggest becomes a rule by one request of an
 // administrator, holds after a restart, and is gone by another.
 func TestRepeatsBecomeRules(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
