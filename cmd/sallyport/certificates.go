@@ -176,7 +176,15 @@ func (e *engine) Certificates() []console.Certificate {
 	}
 	now, days := time.Now(), e.cfg.TLS.WarnDays()
 	var all []console.Certificate
-	for _, x := range e.gateway.Certificates() {
+	entries := e.gateway.Certificates()
+	if e.egress != nil { // of the partners that are called; the rest is the same
+		for _, x := range e.egress.Certificates() {
+			if strings.HasPrefix(x.Use, "upstream") {
+				entries = append(entries, x)
+			}
+		}
+	}
+	for _, x := range entries {
 		c := console.Certificate{Use: x.Use, Where: x.Where, Subject: x.Cert.Subject.String(), Issuer: x.Cert.Issuer.String(), Names: x.Cert.DNSNames,
 			Serial: fmt.Sprintf("%x", x.Cert.SerialNumber), Fingerprint: cert.Fingerprint(x.Cert), From: x.Cert.NotBefore, Until: x.Cert.NotAfter,
 			Renewed: x.Managed, Soon: x.Soon(days, now)}

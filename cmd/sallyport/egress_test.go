@@ -280,6 +280,10 @@ egress:
 		if !strings.Contains(string(raw), "email") {
 			return "no kinds of data at the partner's operations: " + string(raw)
 		}
+		d.do("GET", "/certificates", nil, 200, &raw)
+		if !strings.Contains(string(raw), "files.partner.test") {
+			return "the partner's certificate is not watched: " + string(raw)
+		}
 		d.do("GET", "/apis", nil, 200, &raw)
 		if !strings.Contains(string(raw), "third-party") {
 			return "the partner is not in the inventory: " + string(raw)
