@@ -116,7 +116,7 @@ func (l *link) askOn(ctx context.Context, c net.Conn, b *Boot) (string, error) {
 	if _, err := c.Write(l.bootRequest(b)); err != nil {
 		return "", err
 	}
-	r := bufio.NewReader(c)
+	r := bufio.NewReader(io.LimitReader(c, bootBytes+64<<10)) // the head is bounded too
 	u, err := url.Parse(b.Path)
 	if err != nil {
 		return "", err

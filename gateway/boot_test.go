@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -177,6 +178,17 @@ func TestInstancesThatDoNotSay(t *testing.T) {
 			w.Header().Set("X-Boot-Id", "1")
 			for r.Context().Err() == nil {
 				w.Write(make([]byte, 64<<10))
+			}
+		},
+		"a head without end": func(w http.ResponseWriter, r *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+			for line := "X-Pad: " + strings.Repeat("a", 8000) + "\r\n"; err == nil; {
+				_, err = io.WriteString(c, line)
 			}
 		},
 		"another id": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Boot-Id", time.Now().String()) },
