@@ -393,6 +393,7 @@ func (p *passage) refuseStep(s guard.Step) {
 // refuse answers with a problem and ends the record. reason is the door's own,
 // nil when the guard has decided.
 func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reason) {
+	p.readAhead()
 	p.timeWrite()
 	p.wrote = true
 	p.out.Status = k.Status
@@ -403,6 +404,26 @@ func (p *passage) refuse(k guard.Kind, extra [][2]string, reason *sallyport.Reas
 		p.out.ResponseBytes = p.writeRefusal(k, extra)
 	}
 	p.finish()
+}
+
+// aheadBytes and aheadTime bound what is read of a body whose request is refused.
+const (
+	aheadBytes = 64 << 10
+	aheadTime  = 500 * time.Millisecond
+)
+
+// readAhead reads a small body that nobody has begun to read, before its
+// request is refused. An answer to half a request ends in a reset of the stream
+// (RFC 9113 section 8.1), and a client that has not read the answer's head by
+// then may throw it away: curl 7.88 does.
+func (p *passage) readAhead() {
+	n := p.r.ContentLength
+	if p.rc == nil || n <= 0 || n > aheadBytes || p.in != nil && p.in.reads.Load() > 0 || len(p.r.Header["Expect"]) > 0 {
+		return
+	}
+	p.rc.SetReadDeadline(time.Now().Add(aheadTime))
+	io.CopyN(io.Discard, p.r.Body, n)
+	p.rc.SetReadDeadline(time.Time{})
 }
 
 // finish ends the session and hands the record over, once.
