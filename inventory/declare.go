@@ -25,9 +25,10 @@ func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyp
 		return cmp.Or(strings.Compare(a.Template, b.Template), strings.Compare(a.Method, b.Method))
 	})
 	sum := digest(struct {
-		API sallyport.API
-		Ops []sallyport.Operation
-	}{api, ops})
+		API    sallyport.API
+		Ops    []sallyport.Operation
+		Fields bool // since fields follow from it, it is taken over once more
+	}{api, ops, true})
 	return v.change(ctx, "declare API "+api.Name, func(w *writer) error {
 		name := clean(api.Name)
 		if _, err := w.api(name); err != nil {
@@ -45,8 +46,13 @@ func (v *Inventory) Declare(ctx context.Context, api sallyport.API, ops []sallyp
 		if err != nil {
 			return err
 		}
-		if err := w.exec("UPDATE inventory_api SET configured = 1, hosts = ?, path = ?, team = ?, contact = ?, deputy = ?, department = ?, exposure = ?, declaration = ?, description = '' WHERE name = ?",
+		if err := w.exec("UPDATE inventory_api SET configured = 1, hosts = ?, path = ?, team = ?, contact = ?, deputy = ?, department = ?, exposure = ?, declaration = ?, description = '', state = '', merged_into = '' WHERE name = ?",
 			string(hosts), api.Path, api.Owner.Team, api.Owner.Contact, api.Owner.Deputy, api.Department, string(api.Exposure), sum, name); err != nil {
+			return err
+		}
+		v.locate = nil
+		if err := w.declareFields(name, map[string][]string{"hosts": api.Hosts, "path": {api.Path}, "owner.team": {api.Owner.Team}, "owner.contact": {api.Owner.Contact},
+			"owner.deputy": {api.Owner.Deputy}, "department": {api.Department}, "exposure.declared": {string(api.Exposure)}}); err != nil {
 			return err
 		}
 		w.change(key{api: name}, "declared", fmt.Sprintf("%d operations", len(ops)))
@@ -159,6 +165,10 @@ func (v *Inventory) Keep(ctx context.Context, names ...string) error {
 			if err := w.exec("UPDATE inventory_api SET configured = 0, declaration = '' WHERE name = ?", name); err != nil {
 				return err
 			}
+			if err := w.declareFields(name, map[string][]string{"hosts": nil, "path": nil, "owner.team": nil, "owner.contact": nil, "owner.deputy": nil, "department": nil, "exposure.declared": nil}); err != nil {
+				return err
+			}
+			v.locate = nil
 			w.change(key{api: name}, "gone", "left the configuration")
 		}
 		return nil
@@ -256,7 +266,7 @@ func (v *Inventory) change(ctx context.Context, what string, f func(w *writer) e
 		err = tx.Commit()
 	}
 	if err != nil {
-		v.cache, v.names = map[key]*operation{}, map[string]*apiState{}
+		v.cache, v.names, v.locate = map[key]*operation{}, map[string]*apiState{}, nil
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if len(w.changes) > 0 {
@@ -286,7 +296,7 @@ func (v *Inventory) retain(ctx context.Context) error {
 			return err
 		}
 		var ids []any
-		rows, err := w.tx.Tx.QueryContext(ctx, v.query("SELECT id, api, method, template FROM inventory_operation WHERE declared = 0 AND last_seen < ? LIMIT 10000"), now.Add(-v.o.MaxAge).UnixMicro())
+		rows, err := w.tx.Tx.QueryContext(ctx, v.query("SELECT id, api, method, template FROM inventory_operation WHERE declared = 0 AND claimed = 0 AND last_seen < ? LIMIT 10000"), now.Add(-v.o.MaxAge).UnixMicro())
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,10 @@
 //
 // In come declarations (from configuration and specifications) and the events
 // of the stream: exchanges with a declared template, and discovery's sightings
-// for all others. Out go rows for people: APIs, operations, one operation with
+// for all others. In come also claims and findings of scans, catalogues and
+// tests: each says one thing of one asset; the inventory keeps who says what,
+// and settles by declared over confirmed over confidence and freshness. An
+// asset that nothing knows becomes a proposed API. Out go rows for people: APIs, operations, one operation with
 // everything declared against observed, and a notice whenever something
 // changed.
 //
@@ -45,6 +48,8 @@ type Options struct {
 	Probed       int           // most probed-only operations kept for an API; default 500
 	Operations   int           // most undeclared operations kept for an API; default 10,000
 	Consumers    int           // most principals kept by name for an operation; default 100
+	Proposed     int           // most APIs proposed at a time; default 20,000
+	Claimed      int           // most operations of an API up to which claims add further ones; default 100,000
 	Places       int           // most parameters and body places kept for an operation; default 500
 	MaxAge       time.Duration // undeclared operations and history not seen for so long go; default 400 days
 	History      time.Duration // hourly counts are kept so long; default 30 days
@@ -58,13 +63,14 @@ type Inventory struct {
 	store  *store.Store
 	cursor store.Cursor
 
-	mu     sync.Mutex // held by whoever writes: Run, Declare, Describe, retention
+	mu     sync.Mutex // held by whoever writes: Run, Declare, Describe, Claim, Find, retention
 	cache  map[key]*operation
 	names  map[string]*apiState
 	place  uint64    // last sequence counted by this process, 0 = ask the table
 	at     time.Time // and its time
 	in     event     // used again and again
 	failed int       // times in a row
+	locate *locator  // nil = read the tables
 
 	watch  watchers
 	rates  rates
@@ -84,6 +90,8 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 	o.Probed = cmp.Or(o.Probed, 500)
 	o.Operations = cmp.Or(o.Operations, 10_000)
 	o.Consumers = cmp.Or(o.Consumers, 100)
+	o.Proposed = cmp.Or(o.Proposed, 20_000)
+	o.Claimed = cmp.Or(o.Claimed, 100_000)
 	o.Places = cmp.Or(o.Places, 500)
 	o.MaxAge = cmp.Or(o.MaxAge, 400*24*time.Hour)
 	o.History = cmp.Or(o.History, 30*24*time.Hour)
@@ -346,12 +354,18 @@ type Hour struct {
 	Errors   int64
 }
 
-// Change is one event in the life of an operation.
+// Change is one event in the life of an API, an operation or a field.
 type Change struct {
 	ID     int64
 	Time   time.Time
 	API    string
 	Key    string // the operation's, "" = the API itself
-	Kind   string // "first seen", "declared", "undeclared", "tier", "undocumented", "status", "class", "merged", "gone"
+	Kind   string // "first seen", "declared", "undeclared", "tier", "undocumented", "status", "class", "merged", "gone", "proposed", "claimed", "field", "conflict", "finding", "finding ended"
 	Detail string
+
+	// Of a field: from what to what, who said so, and where it stands.
+	Field    string
+	Old, New string
+	Source   string
+	Evidence string
 }

@@ -82,7 +82,7 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 	at := map[string]int{}
 	plain := map[string]int64{}
 	err := v.read(ctx, "APIs", `SELECT name, configured, hosts, path, team, contact, deputy, department, exposure, first_seen, last_seen, principal_count, latency, tls, requests, refused,
-		status1, status2, status3, status4, status5, none, request_bytes, response_bytes FROM inventory_api ORDER BY name`, nil, func(rows *sql.Rows) error {
+		status1, status2, status3, status4, status5, none, request_bytes, response_bytes FROM inventory_api WHERE state IN ('', 'accepted') ORDER BY name`, nil, func(rows *sql.Rows) error {
 		var a API
 		var configured int
 		var hosts, exposure string
@@ -520,10 +520,10 @@ func declares(list []string, code int) bool {
 
 func (v *Inventory) changes(ctx context.Context, where string, args ...any) ([]Change, error) {
 	var out []Change
-	err := v.read(ctx, "changes", "SELECT id, at, api, op, kind, detail FROM inventory_change "+where, args, func(rows *sql.Rows) error {
+	err := v.read(ctx, "changes", "SELECT id, at, api, op, kind, detail, field, old, new, source, evidence FROM inventory_change "+where, args, func(rows *sql.Rows) error {
 		var c Change
 		var at int64
-		err := rows.Scan(&c.ID, &at, &c.API, &c.Key, &c.Kind, &c.Detail)
+		err := rows.Scan(&c.ID, &at, &c.API, &c.Key, &c.Kind, &c.Detail, &c.Field, &c.Old, &c.New, &c.Source, &c.Evidence)
 		c.Time = timeOf(at)
 		out = append(out, c)
 		return err

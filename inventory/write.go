@@ -31,6 +31,7 @@ type operation struct {
 	days         int64
 	lastDay      int64
 	undocumented int64
+	claimed      bool
 	classText    string
 	kinds        string
 	people       *people
@@ -242,6 +243,10 @@ type writer struct {
 	ctx     context.Context
 	now     int64
 	changes []Change
+
+	by       string                       // the person who does it, for the history of fields
+	known    map[string]map[string]string // API → operation without names of arguments → template
+	findings map[string]*int              // API → open findings
 }
 
 // query turns ? into what the dialect wants.
@@ -338,9 +343,9 @@ func (w *writer) write(t *tally) error {
 func (w *writer) keepChanges() error {
 	var args []any
 	for _, c := range w.changes {
-		args = append(args, c.Time.UnixMicro(), c.API, c.Key, c.Kind, c.Detail)
+		args = append(args, c.Time.UnixMicro(), c.API, c.Key, c.Kind, c.Detail, c.Field, c.Old, c.New, c.Source, c.Evidence)
 	}
-	return w.bulk("changes", "INSERT INTO inventory_change (at, api, op, kind, detail) VALUES ", 5, "", args)
+	return w.bulk("changes", "INSERT INTO inventory_change (at, api, op, kind, detail, field, old, new, source, evidence) VALUES ", 10, "", args)
 }
 
 func keysOf(t *tally) []key {
@@ -367,7 +372,7 @@ func (w *writer) load(ks []key) error {
 		for _, k := range chunk {
 			args = append(args, k.api, k.template, k.method)
 		}
-		rows, err := w.tx.Tx.QueryContext(w.ctx, w.v.query(`SELECT id, api, template, method, tier, declared, answered, days, last_day, undocumented, classes, kinds, principals, latency
+		rows, err := w.tx.Tx.QueryContext(w.ctx, w.v.query(`SELECT id, api, template, method, tier, declared, answered, days, last_day, undocumented, claimed, classes, kinds, principals, latency
 			FROM inventory_operation WHERE (api, template, method) IN (VALUES `+strings.TrimSuffix(strings.Repeat("(?,?,?),", len(chunk)), ",")+`)`), args...)
 		if err != nil {
 			return fmt.Errorf("read operations: %w", err)
@@ -377,11 +382,11 @@ func (w *writer) load(ks []key) error {
 			var k key
 			var people, latency []byte
 			o := &operation{consumers: map[string]struct{}{}, places: map[placeKey]bool{}, statuses: map[int]bool{}, classes: map[sallyport.DataClass]struct{}{}}
-			var declared int
-			if err := rows.Scan(&o.id, &k.api, &k.template, &k.method, &o.tier, &declared, &o.answered, &o.days, &o.lastDay, &o.undocumented, &o.classText, &o.kinds, &people, &latency); err != nil {
+			var declared, claimed int
+			if err := rows.Scan(&o.id, &k.api, &k.template, &k.method, &o.tier, &declared, &o.answered, &o.days, &o.lastDay, &o.undocumented, &claimed, &o.classText, &o.kinds, &people, &latency); err != nil {
 				return err
 			}
-			o.declared = declared == 1
+			o.declared, o.claimed = declared == 1, claimed > 0
 			var err error
 			if o.people, err = newPeople(people); err != nil {
 				return err
@@ -483,7 +488,7 @@ func (w *writer) counted(api string) (*apiState, error) {
 	if err != nil || s.counted {
 		return s, err
 	}
-	err = w.tx.Tx.QueryRowContext(w.ctx, w.v.query("SELECT COALESCE(SUM(CASE WHEN tier > 1 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN tier <= 1 THEN 1 ELSE 0 END), 0) FROM inventory_operation WHERE api = ? AND declared = 0"), api).Scan(&s.undeclared, &s.probed)
+	err = w.tx.Tx.QueryRowContext(w.ctx, w.v.query("SELECT COALESCE(SUM(CASE WHEN tier > 1 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN tier <= 1 THEN 1 ELSE 0 END), 0) FROM inventory_operation WHERE api = ? AND declared = 0 AND claimed = 0"), api).Scan(&s.undeclared, &s.probed)
 	if err != nil {
 		return nil, fmt.Errorf("count operations: %w", err)
 	}
@@ -804,6 +809,9 @@ func (w *writer) mergeAll(t *tally) error {
 			if err := w.exec("UPDATE inventory_change SET op = ? WHERE api = ? AND op = ?", m.new.String(), m.old.api, m.old.String()); err != nil {
 				return fmt.Errorf("rename operation: %w", err)
 			}
+			if err := w.moveClaims(m, old); err != nil {
+				return err
+			}
 			delete(w.v.cache, m.old)
 			w.v.cache[key{strings.Clone(m.new.api), strings.Clone(m.new.method), strings.Clone(m.new.template)}] = old
 			w.change(m.new, "merged", m.old.template)
@@ -886,6 +894,9 @@ func (w *writer) mergeRow(m merge, old, into *operation) error {
 			return fmt.Errorf("merge %s: %w", c.table, err)
 		}
 	}
+	if err := w.moveClaims(m, old); err != nil {
+		return err
+	}
 	if err := w.drop([]any{old.id}); err != nil {
 		return err
 	}
@@ -911,6 +922,29 @@ func (w *writer) mergeRow(m merge, old, into *operation) error {
 	}
 	w.change(m.new, "merged", m.old.template)
 	return nil
+}
+
+// moveClaims lets what was claimed and found of an operation follow its merge.
+func (w *writer) moveClaims(m merge, old *operation) error {
+	from, to := m.old.String(), m.new.String()
+	if err := w.exec("UPDATE inventory_finding SET op = ? WHERE api = ? AND op = ?", to, m.old.api, from); err != nil {
+		return fmt.Errorf("move findings: %w", err)
+	}
+	if !old.claimed {
+		return nil
+	}
+	for table, columns := range map[string]string{
+		"inventory_claim": "field, source, item, origin, value, power, confidence, evidence, first_at, at, rejected_by, rejected_at, rejected_for",
+		"inventory_field": "field, value, source, power, confidence, evidence, conflict, since",
+	} {
+		if err := w.exec("INSERT INTO "+table+" (api, op, "+columns+") SELECT api, '"+strings.ReplaceAll(to, "'", "''")+"', "+columns+" FROM "+table+" WHERE api = ? AND op = ? ON CONFLICT DO NOTHING", m.old.api, from); err != nil {
+			return fmt.Errorf("move claims: %w", err)
+		}
+		if err := w.exec("DELETE FROM "+table+" WHERE api = ? AND op = ?", m.old.api, from); err != nil {
+			return fmt.Errorf("move claims: %w", err)
+		}
+	}
+	return w.exec("UPDATE inventory_operation SET claimed = 1 WHERE api = ? AND method = ? AND template = ?", m.new.api, m.new.method, m.new.template)
 }
 
 // drop deletes operations with all that hangs on them.
