@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -151,6 +152,9 @@ func (l *link) bootApart(ctx context.Context, b *Boot) (string, error) {
 		req.Host = l.up.Host
 	}
 	t := l.standard(l.up.Protocol == "h2").Clone() // no connection from before
+	if t.TLSClientConfig != nil { // a clone shares this array, and net/http appends to it
+		t.TLSClientConfig.NextProtos = slices.Clone(t.TLSClientConfig.NextProtos)
+	}
 	t.DisableKeepAlives = l.up.Protocol != "h2"
 	defer t.CloseIdleConnections()
 	if l.up.Protocol == "h2" {
