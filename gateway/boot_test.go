@@ -128,6 +128,9 @@ func TestRestartIsHeld(t *testing.T) {
 						}
 					})
 				}
+				for one.users.Load() == 0 {
+					time.Sleep(time.Millisecond)
+				}
 				time.Sleep(100 * time.Millisecond)
 				one.srv.Close()
 				next := boxAt(t, a, "a2", nil)

@@ -73,12 +73,15 @@ func (l *link) standard(h2 bool) *http.Transport {
 	}
 	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			if h2 && l.apart != nil {
-				if err := l.apart(ctx); err != nil {
-					return nil, err
-				}
+			c, err := l.dialer.DialContext(ctx, network, l.host)
+			if err != nil || !h2 || l.apart == nil {
+				return c, err
 			}
-			return l.dialer.DialContext(ctx, network, l.host)
+			if err := l.apart(ctx); err != nil { // asked once connected: whoever restarts in between is the one that answers
+				c.Close()
+				return nil, err
+			}
+			return c, nil
 		},
 		TLSHandshakeTimeout:    dialTime,
 		TLSClientConfig:        l.tls.Clone(),
