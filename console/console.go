@@ -39,6 +39,8 @@ type (
 	Engine = api.Engine
 	// PoolKeeper is what an Engine may do besides.
 	PoolKeeper = api.PoolKeeper
+	// DoorKeeper is what an Engine may do besides.
+	DoorKeeper = api.DoorKeeper
 	Journal    = api.Journal
 	Originals  = api.Originals
 	Recorder   = api.Recorder
@@ -57,6 +59,7 @@ type (
 	OCSP         = api.OCSP
 	Notice       = api.Notice
 	Pool         = api.Pool
+	Door         = api.Door
 	PoolInstance = api.PoolInstance
 	PoolLoad     = api.PoolLoad
 	PoolSource   = api.PoolSource

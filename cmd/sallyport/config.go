@@ -41,6 +41,8 @@ type config struct {
 	Incidents      incidentConfig `yaml:"incidents" doc:"When incidents are due, and how long they are kept."`
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
+	Doors []doorConfig `yaml:"doors" doc:"Doors at which proxies that run already ask for decisions."`
+
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
 
 	file string
@@ -451,6 +453,7 @@ func (c *config) check(m *mistakes) {
 		}
 	}
 	c.checkEgress(seen, bad)
+	c.checkDoors(bad)
 	c.checkIncidents(bad)
 }
 

@@ -176,7 +176,7 @@ func TestSchemaAcceptsTheExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"../../examples/full.yaml", "../../examples/first-api/sallyport.yaml", "../../examples/silent-errors/sallyport.yaml", "../../examples/formats/sallyport.yaml", "../../examples/answers/sallyport.yaml", "../../examples/limits/sallyport.yaml", "../../examples/websocket/sallyport.yaml"} {
+	for _, file := range []string{"../../examples/full.yaml", "../../examples/first-api/sallyport.yaml", "../../examples/silent-errors/sallyport.yaml", "../../examples/formats/sallyport.yaml", "../../examples/answers/sallyport.yaml", "../../examples/limits/sallyport.yaml", "../../examples/websocket/sallyport.yaml", "../../examples/doors/sallyport.yaml"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -229,7 +229,7 @@ func TestHelpSaysWhatToDo(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	for _, file := range []string{"../../examples/full.yaml", "../../examples/first-api/sallyport.yaml", "../../examples/silent-errors/sallyport.yaml", "../../examples/formats/sallyport.yaml", "../../examples/answers/sallyport.yaml", "../../examples/limits/sallyport.yaml", "../../examples/websocket/sallyport.yaml"} {
+	for _, file := range []string{"../../examples/full.yaml", "../../examples/first-api/sallyport.yaml", "../../examples/silent-errors/sallyport.yaml", "../../examples/formats/sallyport.yaml", "../../examples/answers/sallyport.yaml", "../../examples/limits/sallyport.yaml", "../../examples/websocket/sallyport.yaml", "../../examples/doors/sallyport.yaml"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

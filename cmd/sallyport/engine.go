@@ -222,7 +222,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	e.limitMetrics(gauge, counter)
-	reg.MustRegister(incidentMetrics{e})
+	reg.MustRegister(incidentMetrics{e}, doorMetrics{e})
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
 	}

@@ -66,6 +66,7 @@ type engine struct {
 	recorder *observe.Recorder
 	gateway  *gateway.Gateway
 	egress   *gateway.Gateway // the door of calls that go out; nil: none
+	doors    []*sideDoor      // at which proxies ask
 
 	sealer    *original.Sealer
 	journal   *observe.Journal
@@ -245,6 +246,13 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	if outward != nil {
 		start(&front, doors, "egress", func(ctx context.Context) error { return e.egress.Serve(ctx, outward) })
+	}
+	asked, err := e.openDoors(ctx)
+	if err != nil {
+		return err
+	}
+	for what, run := range asked {
+		start(&front, doors, what, run)
 	}
 	consoleURL := ""
 	if e.cfg.has(roleControl) {
@@ -487,7 +495,7 @@ func (e *engine) restartNeeded(next *config) error {
 		{"database", old.Database != next.Database}, {"stream", old.Stream != next.Stream}, {"tls", !reflect.DeepEqual(old.TLS, next.TLS)},
 		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"counters", old.Counters != next.Counters}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 		{"roles", !slices.Equal(old.Roles, next.Roles)}, {"log", old.Log != next.Log}, {"trusted_proxies", !slices.Equal(old.TrustedProxies, next.TrustedProxies)},
-		{"strip_headers", !slices.Equal(old.StripHeaders, next.StripHeaders)}, {"redact", !reflect.DeepEqual(old.Redact, next.Redact)},
+		{"strip_headers", !slices.Equal(old.StripHeaders, next.StripHeaders)}, {"redact", !reflect.DeepEqual(old.Redact, next.Redact)}, {"doors", !reflect.DeepEqual(old.Doors, next.Doors)},
 	} {
 		if s.changed {
 			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)
@@ -520,6 +528,9 @@ func (e *engine) announce(ctx context.Context, listeners []*gateway.Listener, ou
 	if outward != nil {
 		_, ca := e.egress.StandInCA()
 		fmt.Fprintf(e.out, "egress   proxy %s  %d destinations; clients trust %s\n", outward.Addr().String(), len(e.current.out.apis), ca)
+	}
+	for _, d := range e.doors {
+		fmt.Fprintf(e.out, "door     %s  %s at %s, fails %s\n", d.Name, d.Kind, d.addr, or(string(d.Fail), "closed"))
 	}
 	if consoleURL != "" {
 		fmt.Fprintf(e.out, "console  %s\n", consoleURL)

@@ -131,6 +131,7 @@ func New(o Options) (*API, error) {
 	a.credentialOperations()
 	a.certificateOperations()
 	a.poolOperations()
+	a.doorOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()
