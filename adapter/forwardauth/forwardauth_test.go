@@ -245,6 +245,7 @@ func (never) Resolve(ctx context.Context, _, _ string) error { <-ctx.Done(); ret
 type noKeys struct{}
 
 func (noKeys) Key(string, string, string) (any, bool) { return nil, false }
+func (noKeys) HasKeys(string) bool                    { return false } // none was ever fetched
 
 // A key that does not come within the bound: closed is 503, open passes and the
 // record says what was not looked at.
