@@ -239,7 +239,7 @@ func (p *pool) tell(in *instance) {
 // own: what Admit then takes as the one that was tested. It is an error of kind
 // Unavailable when the instance does not say.
 func (g *Gateway) Identify(ctx context.Context, in sallyport.Instance) (string, error) {
-	p := (*g.pools.Load())[in.API]
+	p := g.pool(in.API)
 	if p == nil {
 		return "", sallyport.Errorf(sallyport.NotFound, "no pool for API %s", in.API)
 	}
@@ -263,7 +263,7 @@ func (g *Gateway) Identify(ctx context.Context, in sallyport.Instance) (string, 
 // whether the instance is admitted: it is for tests. An error of kind not found
 // says that there is no such instance.
 func (g *Gateway) Way(in sallyport.Instance) (http.RoundTripper, error) {
-	p := (*g.pools.Load())[in.API]
+	p := g.pool(in.API)
 	if p == nil {
 		return nil, sallyport.Errorf(sallyport.NotFound, "no pool for API %s", in.API)
 	}

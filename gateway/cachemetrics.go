@@ -81,7 +81,8 @@ type CacheUse struct {
 // called at any time.
 func (g *Gateway) CacheUses() []CacheUse {
 	var out []CacheUse
-	for name, p := range *g.pools.Load() {
+	for name, l := range g.force.Load().lanes {
+		p := l.pool
 		if n := p.looked.Load(); n > 0 {
 			out = append(out, CacheUse{name, n, p.spared.Load()})
 		}

@@ -59,8 +59,8 @@ func (p *passage) relieved() bool {
 	}
 	r, g := p.r, p.g
 	c.q = cache.Request{Ours: ours, API: p.ses.API().Name, Method: r.Method, Host: r.Host, Target: p.target, Header: r.Header, Credentialed: p.ses.Credentialed(),
-		Origin: p.fields[1].Value + "\x00" + p.fields[2].Value}
-	if o := p.pool.onward.Load(); o != nil && (o.OAuth2 != nil || o.Exchange != nil || len(o.Set) > 0) {
+		Origin: p.fields[1].Value + "\x00" + p.fields[2].Value + "\x00" + p.lane.stored}
+	if o := p.lane.onward; o != nil && (o.OAuth2 != nil || o.Exchange != nil || len(o.Set) > 0) {
 		c.q.Credentialed = true // of ours
 	}
 	if c.rules.Private {
@@ -548,7 +548,7 @@ func (p *passage) refreshBehind(c *caching, e *cache.Entry, now time.Time) {
 		return
 	}
 	var place load.Ticket
-	if gate := p.pool.gate.Load(); gate != nil {
+	if gate := p.lane.gate; gate != nil {
 		op := p.ses.Operation()
 		if place, _ = gate.Try(&load.Ask{Operation: op.Key(), OperationID: op.Name, Caller: load.Caller{Name: "cache"}}); !place.Held() {
 			f.Settle(cache.Alone) // the upstream has more urgent things to do
@@ -559,7 +559,7 @@ func (p *passage) refreshBehind(c *caching, e *cache.Entry, now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.o.Bounds.AnswerTime)
 	r := p.r.Clone(ctx)
 	r.Method, r.Body, r.ContentLength = http.MethodGet, http.NoBody, 0
-	b := &passage{g: g, r: r, pool: p.pool, target: p.target, options: p.options, plain: p.plain, fields: p.fields, onward: p.onward, more: slices.Clone(p.more), on1xx: func(int, http.Header) {}}
+	b := &passage{g: g, r: r, force: p.force, lane: p.lane, pool: p.pool, target: p.target, options: p.options, plain: p.plain, fields: p.fields, onward: p.onward, more: slices.Clone(p.more), on1xx: func(int, http.Header) {}}
 	b.cached = &caching{on: true, rules: c.rules, q: c.q, entry: e, asks: e.Validates(), changes: g.store.Changes(&c.q), asked: now}
 	k := b.cached
 	k.q.Header, k.q.Method = r.Header, http.MethodGet
@@ -588,7 +588,7 @@ func (p *passage) refresh(e *cache.Entry) {
 			g.o.Log.Error("refresh of a stored answer failed in the gateway", "panic", v)
 		}
 	}()
-	t, err := p.pool.pick(nil, false)
+	t, err := p.lane.pick(nil, false)
 	if err != nil {
 		return
 	}

@@ -81,7 +81,7 @@ func (p *passage) outward() (guard.Kind, string) {
 		}
 		key = v.key
 	}
-	d := (*p.g.out.Load())[host]
+	d := p.force.out[host]
 	switch {
 	case d == nil:
 		return guard.KindRefused, "egress.unlisted"
@@ -134,7 +134,7 @@ func (p *passage) elsewhere(status int, h http.Header) *sallyport.Reason {
 	if status < 300 || status > 399 || status == http.StatusNotModified {
 		return nil
 	}
-	d := (*p.g.out.Load())[hostOnly(p.r.Host)]
+	d := p.force.out[hostOnly(p.r.Host)]
 	if d == nil || d.Redirects {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (p *passage) elsewhere(status int, h http.Header) *sallyport.Reason {
 				return forwardReason("egress.redirect", "the answer leads to what is no URL")
 			case to.Host == "" && to.Scheme == "" && to.Opaque == "":
 				continue // the same destination
-			case to.Host != "" && (to.Scheme == "" || to.Scheme == "https" || to.Scheme == "http") && (*p.g.out.Load())[hostOnly(to.Host)] != nil:
+			case to.Host != "" && (to.Scheme == "" || to.Scheme == "https" || to.Scheme == "http") && p.force.out[hostOnly(to.Host)] != nil:
 				continue
 			}
 			return forwardReason("egress.redirect", "the answer leads to a host that is no destination")
@@ -260,8 +260,8 @@ func (r *reach) control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// setOut makes the list of destinations by host out of the pools' settings.
-func (g *Gateway) setOut(apis []API) {
+// destinations lists them by host, out of the pools' settings.
+func destinations(apis []API) map[string]*listed {
 	list := map[string]*listed{}
 	for i := range apis {
 		a := &apis[i]
@@ -269,7 +269,7 @@ func (g *Gateway) setOut(apis []API) {
 			list[a.Out.Host] = &listed{Destination: *a.Out, api: a.Name, up: a.Upstreams[0]}
 		}
 	}
-	g.out.Store(&list)
+	return list
 }
 
 // A listed destination.
@@ -296,13 +296,13 @@ func (g *Gateway) connect(c *clientConn, greeted func()) bool {
 	}
 	defer c.Close()
 	now := g.o.Now()
-	t := &connecting{g: g, c: c, now: now, id: newID(now), peer: peerOf(c.RemoteAddr().String())}
+	t := &connecting{g: g, force: g.force.Load(), c: c, now: now, id: newID(now), peer: peerOf(c.RemoteAddr().String())}
 	if !t.readHead() {
 		return true
 	}
 	greeted()
 	host := hostOnly(t.authority)
-	d := (*g.out.Load())[host]
+	d := t.force.out[host]
 	switch {
 	case d == nil && !g.o.Egress.Observe:
 		t.turnAway(guard.KindRefused, "egress.unlisted", "the host is no destination")
@@ -325,6 +325,7 @@ func (g *Gateway) connect(c *clientConn, greeted func()) bool {
 // connecting is one CONNECT.
 type connecting struct {
 	g         *Gateway
+	force     *generation
 	c         *clientConn
 	now       time.Time
 	id        string
@@ -578,7 +579,7 @@ func (t *connecting) guarded(d *listed) (*guard.Session, bool) {
 	if t.key != "" {
 		h[KeyHeader] = []string{t.key}
 	}
-	ses, step := g.program.Load().Begin(&guard.Request{ID: t.id, Door: g.o.Door, Method: http.MethodConnect, Host: d.Host, Path: "/", Proto: "HTTP/1.1",
+	ses, step := t.force.program.Begin(&guard.Request{ID: t.id, Door: g.o.Door, Method: http.MethodConnect, Host: d.Host, Path: "/", Proto: "HTTP/1.1",
 		Header: h, Client: t.peer, Peer: t.peer}, t.now)
 	for tries := 0; step.Verb == guard.Fetch && tries < 4; tries++ {
 		(&passage{g: g, id: t.id, r: (&http.Request{}).WithContext(context.Background())}).fetch(step.Fetch)

@@ -80,19 +80,19 @@ func (a *ask) close() {
 // the request was sent, or its method is idempotent (RFC 9110 section 9.2.2)
 // and its body is in hand, and the pool's budget has a retry left.
 func (p *passage) forward() {
-	g := p.g
 	if api := p.ses.API(); api != nil {
-		p.pool = (*g.pools.Load())[api.Name]
+		p.lane = p.force.lanes[api.Name]
 	}
-	if p.pool == nil {
+	if p.lane == nil {
 		p.refuse(guard.KindUnavailable, nil, forwardReason("pool.none", "no upstreams are configured for this API"))
 		return
 	}
+	p.pool = p.lane.pool
 	p.plain = p.ses.PlainAnswer()
 	p.talks = p.upgrade != "" && p.ses.Converses()
 	p.pool.earnRetry()
 	p.forwarded()
-	if o := p.pool.onward.Load(); o != nil && o.Exchange != nil && !p.setOut() {
+	if o := p.lane.onward; o != nil && o.Exchange != nil && !p.setOut() {
 		return // the issuer has a say in who may ask
 	}
 	if !p.relieved() && p.takePlace() && p.setOut() {
@@ -112,7 +112,7 @@ func (p *passage) forward() {
 // another is to be tried.
 func (p *passage) try() (again bool) {
 	g := p.g
-	t, err := p.pool.pick(p.tried, p.spill)
+	t, err := p.lane.pick(p.tried, p.spill)
 	if err != nil {
 		rule := "instance.none"
 		if errors.Is(err, errBusy) {
@@ -163,7 +163,7 @@ func (p *passage) try() (again bool) {
 		p.cut(reason)
 	}
 	p.tried = append(p.tried, t.in)
-	if safe && len(p.tried) <= p.pool.health.Load().Retries && p.pool.mayRetry() {
+	if safe && len(p.tried) <= p.lane.api.Health.Retries && p.pool.mayRetry() {
 		p.out.Retries++
 		g.count.retries.Add(1)
 		return true

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,19 +16,15 @@ import (
 	"sallyport.dev/gateway/cache"
 	"sallyport.dev/gateway/cert"
 	"sallyport.dev/gateway/http1"
-	"sallyport.dev/guard"
 )
 
 // A Gateway answers for all APIs. Its methods may be called from any goroutine.
 type Gateway struct {
-	o        Options
-	program  atomic.Pointer[guard.Program]
-	pools    atomic.Pointer[map[string]*pool]
-	out      atomic.Pointer[map[string]*listed] // destinations of calls that go out, by host
-	sideload atomic.Bool                        // some API has related resources put into answers
-	repeats  *repeats                           // how clients ask again and again
-	standIn  *local                             // gives certificates in their stead
-	setting  sync.Mutex                         // one SetAPIs at a time
+	o       Options
+	force   atomic.Pointer[generation] // what requests are judged and sent on by
+	repeats *repeats                   // how clients ask again and again
+	standIn *local                     // gives certificates in their stead
+	setting sync.Mutex                 // one Change at a time
 
 	strip      *stripper
 	requests   gauge  // in flight
@@ -111,8 +106,7 @@ func New(o Options) (*Gateway, error) {
 	g.store = cache.New(o.Bounds.Cache)
 	g.refreshing.max = maxRefreshes
 	g.count.init()
-	g.program.Store(o.Program)
-	g.pools.Store(&map[string]*pool{})
+	g.force.Store(&generation{program: o.Program})
 	certs, err := newCertificates(o.TLS, o.Log, o.Now)
 	if err != nil {
 		return nil, fmt.Errorf("start gateway: %w", err)
@@ -137,68 +131,6 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.fronts()
 	return g, nil
-}
-
-// Swap puts p in the place of the running program. Requests that have begun
-// end under the program they began with.
-func (g *Gateway) Swap(p *guard.Program) { g.program.Store(p) }
-
-// Program is the running program.
-func (g *Gateway) Program() *guard.Program { return g.program.Load() }
-
-// SetAPIs replaces the pools. Instances named before and after keep their
-// state and connections; those left out finish what they have in flight. A
-// mistake is an error and changes nothing.
-func (g *Gateway) SetAPIs(apis []API) error {
-	g.setting.Lock()
-	defer g.setting.Unlock()
-	apis = append([]API(nil), apis...)
-	names := map[string]bool{}
-	for i := range apis {
-		a := &apis[i]
-		a.Upstreams = append([]Upstream(nil), a.Upstreams...)
-		if err := checkAPI(a); err != nil {
-			return err
-		}
-		if names[a.Name] {
-			return fmt.Errorf("pool %s is named twice", a.Name)
-		}
-		names[a.Name] = true
-		for _, u := range a.Upstreams {
-			if _, err := newLink(u.Scheme+"://"+u.DNS, u, g.o.Bounds, g.o.Log, g.o.Now); err != nil {
-				return fmt.Errorf("pool %s: upstream %s: %w", a.Name, u.URL+u.DNS, err)
-			}
-		}
-	}
-	before := *g.pools.Load()
-	next := make(map[string]*pool, len(apis))
-	var wait sync.WaitGroup
-	errs := make([]error, len(apis))
-	for i, a := range apis {
-		p := before[a.Name]
-		if p == nil {
-			p = newPool(a.Name, g)
-		}
-		next[a.Name] = p
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			errs[i] = p.configure(a)
-		}()
-	}
-	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	g.pools.Store(&next)
-	g.setOut(apis)
-	g.sideload.Store(slices.ContainsFunc(apis, func(a API) bool { return a.Sideload != nil }))
-	for name, p := range before {
-		if next[name] == nil {
-			p.stop()
-		}
-	}
-	return nil
 }
 
 // trusted reports whether a is a proxy whose word about others is believed.

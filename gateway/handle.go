@@ -22,14 +22,16 @@ import (
 // A passage is one request on its way through the gateway. It is reused: what
 // is kept from one request to the next is named in reset.
 type passage struct {
-	g    *Gateway
-	w    http.ResponseWriter
-	r    *http.Request
-	rc   *http.ResponseController // nil under the strict front, which times bodies itself
-	id   string
-	req  guard.Request
-	ses  *guard.Session
-	pool *pool
+	g     *Gateway
+	force *generation
+	w     http.ResponseWriter
+	r     *http.Request
+	rc    *http.ResponseController // nil under the strict front, which times bodies itself
+	id    string
+	req   guard.Request
+	ses   *guard.Session
+	pool  *pool
+	lane  *lane // of it
 
 	target  string // path and query as sent upstream
 	client  netip.Addr
@@ -110,6 +112,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p := passages.Get().(*passage)
 	p.g, p.w, p.r = g, w, r
+	if aside, ok := w.(*asideWriter); ok { // part of another request
+		p.force = aside.force
+	} else {
+		p.force = g.force.Load()
+	}
 	defer p.end()
 	p.run()
 }
@@ -202,13 +209,13 @@ func (p *passage) run() {
 		p.req.Certificate = authn.NewCertificate(t.PeerCertificates[0])
 	}
 	p.req.Path, p.req.RawQuery, _ = strings.Cut(p.target, "?")
-	if g.sideload.Load() {
+	if p.force.sideload {
 		if k, rule := p.sides(); k.Status != 0 {
 			p.turnAway(now, k, rule, nil)
 			return
 		}
 	}
-	ses, step := g.program.Load().Begin(&p.req, now)
+	ses, step := p.force.program.Begin(&p.req, now)
 	p.ses = ses
 	for tries := 0; step.Verb == guard.Fetch && tries < 4; tries++ {
 		p.fetch(step.Fetch)

@@ -202,8 +202,9 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 			level(descInstances, int64(n), api, string(state))
 		}
 	}
-	for _, p := range *g.pools.Load() {
-		for _, in := range *p.list.Load() {
+	for _, l := range g.force.Load().lanes {
+		p := l.pool
+		for _, in := range *l.list.Load() {
 			counter(descAnswered, in.served.Load(), p.name, in.url, "answered")
 			counter(descAnswered, in.failed.Load(), p.name, in.url, "failed")
 		}

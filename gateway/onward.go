@@ -70,7 +70,7 @@ func (o *Onward) drops(name string) bool { return o != nil && o.drop[fold(name)]
 
 // setOut is goOnward where there is anything to put, and once.
 func (p *passage) setOut() bool {
-	o := p.pool.onward.Load()
+	o := p.lane.onward
 	return o == nil || p.onward != nil || p.goOnward(o)
 }
 

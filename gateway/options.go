@@ -180,6 +180,7 @@ type API struct {
 	Sideload  *Sideload     // what may be put into answers; nil: nothing
 	Out       *Destination  // of a gateway with Egress
 	Boot      *Boot         // how an instance tells its starts apart; nil: nobody asks
+	Stored    string        // of what stored answers are besides: how they are described and kept; when it changes they are parted with
 	Gated     bool          // new instances are held until Admit; false: admitted, "no gate configured"
 }
 

@@ -31,7 +31,7 @@ func (p *pool) compare(h *Health) {
 	}
 	var rows []row
 	var sum, squares float64
-	for _, in := range *p.list.Load() {
+	for _, in := range p.instances() {
 		served, failed := in.served.Load(), in.failed.Load()
 		n, bad := served+failed-in.seen.Swap(served+failed), failed-in.seenFailed.Swap(failed)
 		if n < compareRequests || !in.open.Load() || in.sick.Load() || in.out.Load() != 0 {
@@ -61,7 +61,7 @@ func (p *pool) compare(h *Health) {
 // part may be: one may always.
 func (p *pool) mayEject(share float64) bool {
 	admitted, out := 0, 0
-	for _, in := range *p.list.Load() {
+	for _, in := range p.instances() {
 		if in.open.Load() && !in.sick.Load() {
 			admitted++
 			if in.out.Load() != 0 {
@@ -73,15 +73,15 @@ func (p *pool) mayEject(share float64) bool {
 }
 
 // spare reports whether the pool has instances that stand by.
-func (p *pool) spare() bool { return len(*p.standby.Load()) > 0 }
+func (l *lane) spare() bool { return len(*l.standby.Load()) > 0 }
 
 // primaryShare is the part of the requests for the instances that don't stand
 // by: all, unless fewer of them are well than Health.SpillBelow says; then as
 // much less.
-func (p *pool) primaryShare(h *Health) float64 {
-	now := p.now().UnixNano()
+func (l *lane) primaryShare() float64 {
+	now := l.pool.now().UnixNano()
 	well, all := 0, 0
-	for _, in := range *p.primary.Load() {
+	for _, in := range *l.primary.Load() {
 		if !in.open.Load() {
 			continue
 		}
@@ -93,5 +93,5 @@ func (p *pool) primaryShare(h *Health) float64 {
 	if all == 0 {
 		return 0
 	}
-	return min(1, float64(well)/float64(all)/h.SpillBelow)
+	return min(1, float64(well)/float64(all)/l.api.Health.SpillBelow)
 }

@@ -58,7 +58,7 @@ func (g *Gateway) frontTLS() *tls.Config {
 	base := c.Clone()
 	var asking atomic.Pointer[tls.Config]
 	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !g.program.Load().AsksCertificate(h.ServerName) {
+		if !g.Program().AsksCertificate(h.ServerName) {
 			return nil, nil
 		}
 		now, ask := pool(), asking.Load()
@@ -95,7 +95,7 @@ func (p *passage) misdirected() bool {
 		return true
 	}
 	// Who was not asked for a certificate is asked when it comes again.
-	return g.asksCertificates() && len(t.PeerCertificates) == 0 && g.program.Load().AsksCertificate(host) && !g.program.Load().AsksCertificate(t.ServerName)
+	return g.asksCertificates() && len(t.PeerCertificates) == 0 && g.Program().AsksCertificate(host) && !g.Program().AsksCertificate(t.ServerName)
 }
 
 func (g *Gateway) asksCertificates() bool { return g.clientRoots != nil || g.o.TLS.ClientCAs != nil }
@@ -175,8 +175,8 @@ func (g *Gateway) Certificates() []cert.Entry {
 			all = append(all, cert.Entry{Use: useClientCA, Where: g.clientRoots.File, Cert: c})
 		}
 	}
-	for _, p := range *g.pools.Load() {
-		for _, in := range *p.list.Load() {
+	for _, l := range g.force.Load().lanes {
+		for _, in := range *l.list.Load() {
 			all = append(all, in.link.entries()...)
 		}
 	}

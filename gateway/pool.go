@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"sallyport.dev"
-	"sallyport.dev/gateway/load"
 )
 
 // The ways in which no instance can be had.
@@ -50,21 +49,15 @@ type pool struct {
 	bounds  Bounds
 	changed func(sallyport.Instance) // nil: nobody is told
 
-	mu       sync.Mutex
-	api      API
-	resolved map[Upstream][]*instance // what each upstream stands for now
-	cancel   context.CancelFunc       // ends the timers of the current api
-	tasks    sync.WaitGroup
+	mu    sync.Mutex
+	live  map[place]*instance
+	tasks sync.WaitGroup
 
-	health           atomic.Pointer[Health]
-	side             atomic.Pointer[Sideload]
-	onward           atomic.Pointer[Onward]
-	boot             atomic.Pointer[Boot]
-	list             atomic.Pointer[[]*instance] // all; then those that stand by, and the others
-	standby, primary atomic.Pointer[[]*instance]
-	gate             atomic.Pointer[load.Gate] // nil: nothing keeps it from doing too much
-	compared         atomic.Int64              // when the instances are to be compared next
-	budget           atomic.Int64              // retries that may be made, in hundredths
+	lane     atomic.Pointer[lane] // in force, never nil
+	health   atomic.Pointer[Health]
+	boot     atomic.Pointer[Boot]
+	compared atomic.Int64 // when the instances are to be compared next
+	budget   atomic.Int64 // retries that may be made, in hundredths
 
 	spoke          atomic.Int64 // when a failure was logged last, in unix nanoseconds
 	pressed        atomic.Bool  // passive failures would leave nobody: they are not heeded
@@ -101,10 +94,8 @@ type instance struct {
 }
 
 func newPool(name string, g *Gateway) *pool {
-	p := &pool{name: name, changed: g.o.Changed, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, resolved: map[Upstream][]*instance{}}
-	for _, l := range []*atomic.Pointer[[]*instance]{&p.list, &p.standby, &p.primary} {
-		l.Store(&[]*instance{})
-	}
+	p := &pool{name: name, changed: g.o.Changed, now: g.o.Now, lookup: g.o.Lookup, log: g.o.Log, bounds: g.o.Bounds, live: map[place]*instance{}}
+	p.lane.Store(newLane(p, API{Name: name}))
 	p.health.Store(&Health{})
 	p.budget.Store(10 * 100)
 	return p
@@ -177,115 +168,65 @@ func withPort(host, scheme string) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }
 
-// configure makes the pool serve a, which checkAPI has passed. Instances that
-// stay keep their state and connections. DNS names are resolved once before it
-// returns, within a short time; one that fails is tried again on its timer.
-func (p *pool) configure(a API) error {
-	p.mu.Lock()
-	if p.cancel != nil {
-		p.cancel()
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.cancel = cancel
-	p.api = a
-	p.health.Store(&a.Health)
-	p.side.Store(a.Sideload)
-	p.boot.Store(a.Boot)
-	p.onward.Store(a.Onward.prepared())
-	before := p.resolved
-	p.resolved = map[Upstream][]*instance{}
-	known := map[string]*instance{}
-	for _, ins := range before {
-		for _, in := range ins {
-			known[in.url] = in
-		}
-	}
-	for _, u := range a.Upstreams {
-		if u.DNS != "" {
-			p.resolved[u] = before[u] // the last good, until resolved again
-			continue
-		}
-		in, err := p.instance(known[u.URL], u.URL, u)
-		if err != nil {
-			p.mu.Unlock()
-			return err
-		}
-		p.resolved[u] = []*instance{in}
-	}
-	p.publish()
-	p.regulate(ctx, a.Load)
-	p.mu.Unlock()
-
-	var first sync.WaitGroup
-	for _, u := range a.Upstreams {
-		if u.DNS == "" {
-			continue
-		}
-		first.Add(1)
-		p.tasks.Add(1)
-		go func() {
-			defer p.tasks.Done()
-			p.follow(ctx, u, first.Done)
-		}()
-	}
-	first.Wait()
-	if a.Health.Path != "" {
-		p.tasks.Add(1)
-		go func() {
-			defer p.tasks.Done()
-			p.watch(ctx, a.Health)
-		}()
-	}
-	return nil
+// A place is where an instance is, and how it is reached.
+type place struct {
+	url string
+	up  Upstream
 }
 
-// instance is old, if it still fits, or a new one. The caller holds p.mu.
-func (p *pool) instance(old *instance, id string, u Upstream) (*instance, error) {
-	if old != nil && old.up == u {
-		return old, nil
+// instance is the one that is there already or a new one. The caller holds p.mu.
+func (l *lane) instance(id string, u Upstream) (*instance, error) {
+	p := l.pool
+	if in := p.live[place{id, u}]; in != nil {
+		return in, nil
 	}
-	l, err := newLink(id, u, p.bounds, p.log, p.now)
+	k, err := newLink(id, u, p.bounds, p.log, p.now)
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: upstream %s: %w", p.name, id, err)
 	}
-	in := &instance{pool: p, url: id, up: u, link: l, since: p.now()}
-	l.strict.Opened = in.opened
-	l.apart = func(ctx context.Context) error {
+	in := &instance{pool: p, url: id, up: u, link: k, since: p.now()}
+	k.strict.Opened = in.opened
+	k.apart = func(ctx context.Context) error {
 		b := p.boot.Load()
 		if b == nil {
 			return nil
 		}
-		id, err := l.bootApart(ctx, b)
+		id, err := k.bootApart(ctx, b)
 		return in.judgeBoot(id, err)
 	}
 	if v, err := url.Parse(id); err == nil {
 		in.address, _ = netip.ParseAddrPort(v.Host)
 	}
+	old := p.find(id)
 	switch {
 	case old != nil: // same address reached in another way: the admission stays
 		old.mu.Lock()
 		in.admission, in.reason, in.since, in.boot = old.admission, old.reason, old.since, old.boot
 		old.mu.Unlock()
-	case p.api.Gated:
+	case l.api.Gated:
 		in.admission, in.reason = sallyport.Held, reasonUntested
 	default:
 		in.admission, in.reason = sallyport.Admitted, reasonNoGate
 	}
 	if in.admission == sallyport.Admitted {
 		in.open.Store(true)
-		if old == nil && len(*p.list.Load()) > 0 { // one among others starts slowly; a first set serves at once
+		if old == nil && len(p.instances()) > 0 { // one among others starts slowly; a first set serves at once
 			in.warm.Store(p.now().UnixNano())
 		}
 	}
+	p.live[place{id, u}] = in
 	return in, nil
 }
 
-// publish makes the instances of p.resolved the ones to choose from and
-// retires the others. The caller holds p.mu.
-func (p *pool) publish() {
+// instances are those in force.
+func (p *pool) instances() []*instance { return *p.lane.Load().list.Load() }
+
+// publish makes the instances of l.resolved the ones to choose from, and
+// retires the others once l is in force. The caller holds p.mu.
+func (l *lane) publish() {
 	var next []*instance
-	for _, u := range p.api.Upstreams {
-		for _, in := range p.resolved[u] {
+	for _, u := range l.api.Upstreams {
+		for _, in := range l.resolved[u] {
 			if !slices.Contains(next, in) {
 				next = append(next, in)
 			}
@@ -299,33 +240,49 @@ func (p *pool) publish() {
 			primary = append(primary, in)
 		}
 	}
-	p.standby.Store(&standby)
-	p.primary.Store(&primary)
-	previous := *p.list.Load()
-	p.list.Store(&next)
-	for _, in := range next {
-		if !in.open.Load() && !slices.Contains(previous, in) {
-			p.tell(in)
+	l.standby.Store(&standby)
+	l.primary.Store(&primary)
+	was := *l.list.Swap(&next)
+	if l.pool.lane.Load() == l {
+		l.follows(was, next, (*instance).retire)
+	}
+}
+
+// follows tells of the instances that are new and wait for the gate, and parts
+// from those that are no longer there. The caller holds pool.mu.
+func (l *lane) follows(was, is []*instance, part func(*instance)) {
+	for _, in := range is {
+		if !in.open.Load() && !slices.Contains(was, in) {
+			l.pool.tell(in)
 		}
 	}
-	for _, in := range previous {
-		if !slices.Contains(next, in) {
-			in.retire()
+	for _, in := range was {
+		if !slices.Contains(is, in) {
+			delete(l.pool.live, place{in.url, in.up})
+			part(in)
 		}
 	}
 }
 
-func (in *instance) retire() {
+// leave takes in out of use but for the requests of the generation that it was
+// part of: they end as they began.
+func (in *instance) leave() {
 	in.mu.Lock()
 	in.admission, in.reason, in.since = sallyport.Retired, reasonGone, in.pool.now()
 	in.mu.Unlock()
-	in.open.Store(false)
 	in.link.retire()
+}
+
+// retire takes in out of use.
+func (in *instance) retire() {
+	in.leave()
+	in.open.Store(false)
 }
 
 // follow keeps the addresses of a DNS upstream up to date. An answer that
 // fails or is empty changes nothing: the last good addresses stay.
-func (p *pool) follow(ctx context.Context, u Upstream, first func()) {
+func (l *lane) follow(u Upstream, first func()) {
+	p, ctx := l.pool, l.ctx
 	host, port, _ := net.SplitHostPort(u.DNS)
 	for wait := time.Duration(0); ; {
 		if wait > 0 && !sleep(ctx, wait) {
@@ -339,7 +296,7 @@ func (p *pool) follow(ctx context.Context, u Upstream, first func()) {
 			err = errors.New("no addresses")
 		}
 		if err == nil {
-			err = p.settle(ctx, u, addrs, port)
+			err = l.settle(u, addrs, port)
 		}
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn("resolve upstream", "api", p.name, "upstream", u.DNS, "error", err)
@@ -356,20 +313,16 @@ func (p *pool) follow(ctx context.Context, u Upstream, first func()) {
 }
 
 // settle makes addrs the instances of u.
-func (p *pool) settle(ctx context.Context, u Upstream, addrs []netip.Addr, port string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ctx.Err() != nil { // configured anew meanwhile
-		return ctx.Err()
-	}
-	known := map[string]*instance{}
-	for _, in := range p.resolved[u] {
-		known[in.url] = in
+func (l *lane) settle(u Upstream, addrs []netip.Addr, port string) error {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	if l.ctx.Err() != nil { // configured anew meanwhile
+		return l.ctx.Err()
 	}
 	var next []*instance
 	for _, a := range addrs {
 		id := u.Scheme + "://" + net.JoinHostPort(a.Unmap().String(), port)
-		in, err := p.instance(known[id], id, u)
+		in, err := l.instance(id, u)
 		if err != nil {
 			return err
 		}
@@ -377,8 +330,8 @@ func (p *pool) settle(ctx context.Context, u Upstream, addrs []netip.Addr, port 
 			next = append(next, in)
 		}
 	}
-	p.resolved[u] = next
-	p.publish()
+	l.resolved[u] = next
+	l.publish()
 	return nil
 }
 
@@ -407,12 +360,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // stop ends the pool's timers and closes its idle connections.
 func (p *pool) stop() {
 	p.mu.Lock()
-	if p.cancel != nil {
-		p.cancel()
-	}
-	p.resolved = map[Upstream][]*instance{}
-	p.api.Upstreams = nil
-	p.publish()
+	before := p.lane.Swap(newLane(p, API{Name: p.name}))
+	before.cancel()
+	before.follows(*before.list.Load(), nil, (*instance).leave)
 	p.mu.Unlock()
 	p.tasks.Wait()
 }
@@ -428,12 +378,13 @@ func (p *pool) stop() {
 //
 // Those that stand by are asked when spill says that the others are full, when
 // they are, or when too few of them are well.
-func (p *pool) pick(tried []*instance, spill bool) (try, error) {
-	primary := *p.primary.Load()
-	if standby := *p.standby.Load(); len(standby) > 0 {
+func (l *lane) pick(tried []*instance, spill bool) (try, error) {
+	p := l.pool
+	primary := *l.primary.Load()
+	if standby := *l.standby.Load(); len(standby) > 0 {
 		share := 0.0
 		if !spill {
-			share = p.primaryShare(p.health.Load())
+			share = l.primaryShare()
 		}
 		if share >= 1 || share > 0 && rand.Float64() < share {
 			if t, err := p.choose(primary, tried); err == nil && !slices.Contains(tried, t.in) {
@@ -449,7 +400,7 @@ func (p *pool) pick(tried []*instance, spill bool) (try, error) {
 	t, err := p.choose(primary, tried)
 	switch {
 	case err == errNoInstance:
-		return p.insist(tried)
+		return l.insist(tried)
 	case err == nil && !t.trial && p.pressed.Load() && p.pressed.CompareAndSwap(true, false):
 		p.log.Info("an instance can be chosen again", "api", p.name, "instance", t.in.url)
 	}
@@ -458,8 +409,9 @@ func (p *pool) pick(tried []*instance, spill bool) (try, error) {
 
 // insist is the least loaded of the instances that only passive failures have
 // left out.
-func (p *pool) insist(tried []*instance) (try, error) {
-	list := *p.list.Load()
+func (l *lane) insist(tried []*instance) (try, error) {
+	p := l.pool
+	list := *l.list.Load()
 	reason := errNoInstance
 	var best, again *instance
 	for k, at := 0, rand.IntN(max(1, len(list))); k < len(list); k++ {
@@ -670,7 +622,7 @@ func (in *instance) eject(h *Health, again bool) {
 	in.backoff = min(max(in.backoff*2, h.Backoff), h.MaxBack)
 	in.row.Store(0)
 	in.out.Store(in.pool.now().Add(in.backoff).UnixNano())
-	if len(*in.pool.list.Load()) > 1 || in.pool.mayWarn() {
+	if len(in.pool.instances()) > 1 || in.pool.mayWarn() {
 		in.pool.log.Warn("instance left out", "api", in.pool.name, "instance", in.url, "for", in.backoff)
 	}
 }
@@ -692,7 +644,7 @@ func (in *instance) recover() {
 // after all had failed, so what they shared may be over.
 func (p *pool) reconsider() {
 	now := p.now().UnixNano()
-	for _, in := range *p.list.Load() {
+	for _, in := range p.instances() {
 		if out := in.out.Load(); out > now {
 			in.out.CompareAndSwap(out, now)
 		}
@@ -720,11 +672,12 @@ func (p *pool) earnRetry() {
 }
 
 // watch checks each instance on a timer.
-func (p *pool) watch(ctx context.Context, h Health) {
+func (l *lane) watch(h Health) {
+	ctx := l.ctx
 	for {
 		var round sync.WaitGroup
 		slots := make(chan struct{}, 16)
-		for _, in := range *p.list.Load() {
+		for _, in := range *l.list.Load() {
 			round.Add(1)
 			slots <- struct{}{}
 			go func() {
@@ -822,7 +775,7 @@ func (in *instance) describe() sallyport.Instance {
 }
 
 func (p *pool) find(id string) *instance {
-	for _, in := range *p.list.Load() {
+	for _, in := range p.instances() {
 		if in.url == id {
 			return in
 		}
@@ -848,23 +801,29 @@ func (g *Gateway) Hold(_ context.Context, in sallyport.Instance, reason string) 
 }
 
 func (g *Gateway) admission(in sallyport.Instance, a sallyport.Admission, reason string) error {
-	p := (*g.pools.Load())[in.API]
+	p := g.pool(in.API)
 	if p == nil {
 		return sallyport.Errorf(sallyport.NotFound, "no pool for API %s", in.API)
 	}
-	it := p.find(in.URL)
-	if it == nil {
+	if p.find(in.URL) == nil {
 		return sallyport.Errorf(sallyport.NotFound, "API %s has no instance %s", in.API, in.URL)
 	}
-	it.mu.Lock()
-	if a == sallyport.Admitted {
-		it.boot = in.Boot
+	p.mu.Lock()
+	for at, it := range p.live { // of a change that is being prepared too
+		if at.url != in.URL {
+			continue
+		}
+		it.mu.Lock()
+		if a == sallyport.Admitted {
+			it.boot = in.Boot
+		}
+		it.mu.Unlock()
+		it.set(a, reason)
+		if a == sallyport.Admitted {
+			it.link.retire() // no connection from before carries a request
+		}
 	}
-	it.mu.Unlock()
-	it.set(a, reason)
-	if a == sallyport.Admitted {
-		it.link.retire() // no connection from before carries a request
-	}
+	p.mu.Unlock()
 	g.o.Log.Info("instance "+string(a), "api", in.API, "instance", in.URL, "reason", reason)
 	return nil
 }
@@ -873,8 +832,8 @@ func (g *Gateway) admission(in sallyport.Instance, a sallyport.Admission, reason
 // in its state.
 func (g *Gateway) Instances() []sallyport.Instance {
 	var all []sallyport.Instance
-	for _, p := range *g.pools.Load() {
-		for _, in := range *p.list.Load() {
+	for _, l := range g.force.Load().lanes {
+		for _, in := range *l.list.Load() {
 			all = append(all, in.describe())
 		}
 	}

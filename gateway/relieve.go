@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -35,7 +34,7 @@ type turn struct {
 // takePlace asks the pool's gate for a place. It reports whether the request may
 // go on.
 func (p *passage) takePlace() bool {
-	gate := p.pool.gate.Load()
+	gate := p.lane.gate
 	if gate == nil {
 		return true
 	}
@@ -47,7 +46,7 @@ func (p *passage) takePlace() bool {
 		ask.Caller.Addr = crowdKey(p.client)
 	}
 	var why *load.Refusal
-	if p.pool.spare() {
+	if p.lane.spare() {
 		if p.place, why = gate.Try(&ask); why == nil && !p.place.Held() {
 			p.spill = true
 			return true
@@ -122,7 +121,7 @@ func (p *passage) settle(now time.Time) {
 	if p.endless {
 		took = p.out.Upstream // the rest is the client's time
 	}
-	if gate := p.pool.gate.Load(); gate != nil {
+	if gate := p.lane.gate; gate != nil {
 		share = gate.Share()
 	}
 	c.CPU, c.Estimated = time.Duration(float64(took)*share), true
@@ -154,29 +153,8 @@ func (p *passage) takeReport(h http.Header) {
 	}
 	p.g.count.reports.Add(1)
 	p.report, p.told = r, true
-	if gate := p.pool.gate.Load(); gate != nil {
+	if gate := p.lane.gate; gate != nil {
 		gate.Report(max(r.CPU, r.Application), r.Memory)
-	}
-}
-
-// regulate puts the pool's gate in force, or takes it away. The caller holds p.mu.
-func (p *pool) regulate(ctx context.Context, s load.Settings) {
-	if !s.Enabled() {
-		p.gate.Store(nil)
-		return
-	}
-	gate := p.gate.Load()
-	if gate == nil {
-		gate = load.New(p.now)
-	}
-	gate.Set(s)
-	p.gate.Store(gate)
-	if len(s.Sources) > 0 {
-		p.tasks.Add(1)
-		go func() {
-			defer p.tasks.Done()
-			gate.Watch(ctx, p.log.With("api", p.name))
-		}()
 	}
 }
 
@@ -202,20 +180,19 @@ type InstanceState struct {
 // Pools tells how all pools stand, by API.
 func (g *Gateway) Pools() []PoolState {
 	var out []PoolState
-	pools := *g.pools.Load()
+	lanes := g.force.Load().lanes
 	for _, in := range g.Instances() { // sorted
 		if len(out) == 0 || out[len(out)-1].API != in.API {
 			s := PoolState{API: in.API}
-			if p := pools[in.API]; p != nil {
-				if gate := p.gate.Load(); gate != nil {
-					state := gate.State()
-					s.Load = &state
-				}
+			if l := lanes[in.API]; l != nil && l.gate != nil {
+				state := l.gate.State()
+				s.Load = &state
 			}
 			out = append(out, s)
 		}
 		s := &out[len(out)-1]
-		if p := pools[in.API]; p != nil {
+		if l := lanes[in.API]; l != nil {
+			p := l.pool
 			if it := p.find(in.URL); it != nil {
 				x := InstanceState{Instance: in, Standby: it.up.Standby, InFlight: it.inflight.Load(), MaxConns: it.up.MaxConns,
 					Answered: it.served.Load(), Failed: it.failed.Load(), Warming: it.warm.Load() != 0}

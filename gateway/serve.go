@@ -507,8 +507,8 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		time.Sleep(5 * time.Millisecond) // those that were cut off are put on record
 	}
 	g.certs.stop()
-	for _, p := range *g.pools.Load() {
-		p.stop()
+	for _, l := range g.force.Load().lanes {
+		l.pool.stop()
 	}
 	g.handoff.Close()
 	g.loops.Wait()

@@ -67,12 +67,11 @@ func (p *passage) sides() (guard.Kind, string) {
 		p.req.As, p.meant = a.as, a.op
 		return guard.Kind{}, ""
 	}
-	api := p.g.program.Load().Serves(p.r.Host, p.req.Path)
-	pool := (*p.g.pools.Load())[api]
-	if pool == nil || p.r.Method != http.MethodGet && p.r.Method != http.MethodHead {
+	lane := p.force.lanes[p.force.program.Serves(p.r.Host, p.req.Path)]
+	if lane == nil || p.r.Method != http.MethodGet && p.r.Method != http.MethodHead {
 		return guard.Kind{}, ""
 	}
-	p.side = pool.side.Load()
+	p.side = lane.side
 	if p.side == nil || !strings.Contains(p.req.RawQuery, p.side.Param) && !strings.Contains(p.req.RawQuery, "%") {
 		return guard.Kind{}, ""
 	}
@@ -439,7 +438,7 @@ func (p *passage) askAside(op, target string) []byte {
 	ctx := context.WithValue(p.r.Context(), sideKey{}, &aside{as: p.caller, op: http.MethodGet + " " + op})
 	r := (&http.Request{Method: http.MethodGet, URL: u, RequestURI: target, Host: p.r.Host, Header: h, Proto: p.r.Proto, ProtoMajor: p.r.ProtoMajor,
 		ProtoMinor: p.r.ProtoMinor, RemoteAddr: p.r.RemoteAddr, TLS: p.r.TLS, Body: http.NoBody}).WithContext(ctx)
-	w := &asideWriter{h: http.Header{}}
+	w := &asideWriter{h: http.Header{}, force: p.force}
 	func() {
 		defer func() {
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
@@ -462,6 +461,7 @@ func (p *passage) askAside(op, target string) []byte {
 
 // An asideWriter takes the answer to a request of our own.
 type asideWriter struct {
+	force  *generation
 	h      http.Header
 	status int
 	body   []byte

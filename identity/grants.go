@@ -71,11 +71,11 @@ type Grants struct {
 	Log    *slog.Logger     // nil: discard
 	Now    func() time.Time // nil: time.Now
 
-	once  sync.Once
-	ask   Providers // discovers
-	list  atomic.Pointer[[]*grant]
-	setup sync.Mutex // of Configure
-	wake  chan struct{}
+	once         sync.Once
+	ask          Providers                // discovers
+	list, before atomic.Pointer[[]*grant] // and those of the configuration before
+	setup        sync.Mutex               // of Configure
+	wake         chan struct{}
 }
 
 // grant is a Grant and its tokens.
@@ -120,6 +120,7 @@ func (g *Grants) init() {
 		g.ask.Client, g.ask.Log, g.ask.Now = g.Client, g.Log, g.Now
 		g.wake = make(chan struct{}, 1)
 		g.list.Store(&[]*grant{})
+		g.before.Store(&[]*grant{})
 	})
 }
 
@@ -147,7 +148,8 @@ func (g *Grants) Configure(list []Grant) error {
 		}
 		next = append(next, n)
 	}
-	g.list.Store(&next)
+	// What no longer stands there still serves requests that began with it.
+	g.before.Store(g.list.Swap(&next))
 	select {
 	case g.wake <- struct{}{}:
 	default:
@@ -156,9 +158,11 @@ func (g *Grants) Configure(list []Grant) error {
 }
 
 func (g *Grants) find(x Grant) *grant {
-	for _, n := range *g.list.Load() {
-		if n.Grant == x {
-			return n
+	for _, list := range []*[]*grant{g.list.Load(), g.before.Load()} {
+		for _, n := range *list {
+			if n.Grant == x {
+				return n
+			}
 		}
 	}
 	return nil

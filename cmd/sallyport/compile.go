@@ -68,6 +68,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		out.apis = append(out.apis, api)
 		p := pool(a)
 		p.Onward = out.onward(a, fmt.Sprintf("apis[%d].credentials", i), l, m)
+		p.Stored = stored(a, api)
 		p.Sideload = sideload(a.Sideload, l.accepted.of(a.Name), api.Spec)
 		out.pools = append(out.pools, p)
 		for j, o := range a.Auth.OIDC {
@@ -229,6 +230,31 @@ func pool(a *apiConfig) gateway.API {
 	}
 	p.Gated, p.Boot = a.gated(), a.boot()
 	return p
+}
+
+// stored is of what answers kept for an API are, besides its upstreams: of its
+// specification and of the rules of the cache; "" where nothing is kept.
+func stored(a *apiConfig, api guard.API) string {
+	on := a.Cache.Mode == policy.On
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	_ = enc.Encode(a.Cache)
+	for _, o := range a.Operations {
+		on = on || o.Cache.Mode == policy.On
+		_ = enc.Encode(o.Operation)
+		_ = enc.Encode(o.Cache)
+	}
+	if !on {
+		return ""
+	}
+	if api.Spec != nil {
+		for _, file := range api.Spec.Files() {
+			if b, err := os.ReadFile(file); err == nil {
+				h.Write(b)
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // fingerprint names a program: twelve digits that change when the configuration

@@ -446,18 +446,9 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	if err == nil {
 		next, err = compile(ctx, cfg, e.lasting)
 	}
+	var put func()
 	if err == nil {
-		err = e.configureIncidents(cfg)
-	}
-	if err == nil {
-		err = e.grants.Configure(next.grants)
-	}
-	if err == nil {
-		e.keys.swap(ctx, next.issuers, next.opaque)
-		err = e.gateway.SetAPIs(next.pools)
-	}
-	if err == nil && e.egress != nil {
-		err = e.egress.SetAPIs(next.out.pools)
+		put, err = e.ready(ctx, cfg, next)
 	}
 	if err != nil {
 		e.mu.Lock()
@@ -469,10 +460,7 @@ func (e *engine) reload(ctx context.Context, why string) error {
 		fmt.Fprintf(e.out, "change refused (%s); program %s stays in force:\n%s\n", why, e.current.name, indent(err.Error()))
 		return err
 	}
-	e.gateway.Swap(next.program)
-	if e.egress != nil {
-		e.egress.Swap(next.out.program)
-	}
+	put()
 	e.take(next)
 	if e.gate != nil {
 		e.gate.Configure(next.demands())
@@ -482,6 +470,46 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	}
 	fmt.Fprintf(e.out, "change taken over (%s): program %s, %s\n", why, next.name, next.summary())
 	return nil
+}
+
+// ready makes everything that a change needs, so that put has it in force at
+// once: program, pools and all they go by, at each door behind one pointer. An
+// error leaves the doors as they are.
+func (e *engine) ready(ctx context.Context, cfg *config, next *compiled) (put func(), err error) {
+	doors := []struct {
+		door *gateway.Gateway
+		c    *compiled
+	}{{e.gateway, next}, {e.egress, next.out}}
+	var changes []*gateway.Change
+	discard := func() {
+		for _, c := range changes {
+			c.Discard()
+		}
+	}
+	for _, d := range doors {
+		if d.door == nil {
+			continue
+		}
+		c, err := d.door.Prepare(d.c.program, d.c.pools)
+		if err != nil {
+			discard()
+			return nil, err
+		}
+		changes = append(changes, c)
+	}
+	if err = e.configureIncidents(cfg); err == nil {
+		err = e.grants.Configure(next.grants)
+	}
+	if err != nil {
+		discard()
+		return nil, err
+	}
+	return func() {
+		e.keys.swap(ctx, next.issuers, next.opaque)
+		for _, c := range changes {
+			c.Commit()
+		}
+	}, nil
 }
 
 // restartNeeded refuses changes that a running process cannot make.
