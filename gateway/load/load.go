@@ -92,7 +92,7 @@ type Ask struct {
 
 // A Refusal is why there is no place.
 type Refusal struct {
-	Rule   string // "load.cpu", "load.memory", "load.pressure", "load.share", "load.queue-full", "load.queue-time", "client.gone"
+	Rule   string // "load.cpu", "load.memory", "load.pressure", "load.share", "load.dear", "load.queue-full", "load.queue-time", "client.gone"
 	Detail string // for people; names nobody
 	// Own: the caller asks for more than its share; others are served.
 	Own   bool
@@ -110,7 +110,8 @@ type Sample struct {
 // A Gate stands in front of one pool. Its methods are safe for concurrent use;
 // the zero value is not usable, New makes one.
 type Gate struct {
-	now func() time.Time
+	now  func() time.Time
+	born time.Time
 
 	mu       sync.Mutex
 	set      Settings
@@ -183,7 +184,7 @@ func New(now func() time.Time) *Gate {
 	if now == nil {
 		now = time.Now
 	}
-	g := &Gate{now: now, ops: map[string]*operation{}, refusals: map[string]int64{}}
+	g := &Gate{now: now, born: now(), ops: map[string]*operation{}, refusals: map[string]int64{}}
 	g.parties.init()
 	g.cap = math.Inf(1)
 	return g
@@ -217,6 +218,8 @@ type Ticket struct {
 	class   *class
 	op      *operation
 	asked   time.Time
+	began   time.Time     // when the place was taken
+	usual   float64       // seconds, what was usual then; 0: not known
 	looking bool          // asked while few requests were let through
 	Waited  time.Duration // in the queue
 }
@@ -324,6 +327,10 @@ func (g *Gate) ask(a *Ask, now time.Time) (Ticket, *Refusal) {
 		return t, g.refuse(&Refusal{Rule: "load.share", Own: true, After: 2 * time.Second,
 			Detail: "others wait because of what this caller has in flight"}, t.class)
 	}
+	if !g.preferred(t.class, now) && !g.keepsRoom(&t, now) {
+		return t, g.refuse(&Refusal{Rule: "load.dear", Own: true, After: 2 * time.Second,
+			Detail: "this caller's requests hold places for many times as long as is usual, and the others need the rest"}, t.class)
+	}
 	return t, nil
 }
 
@@ -371,6 +378,12 @@ func (g *Gate) enter(t *Ticket, now time.Time) {
 	if g.lim.probe == looking && t.op.asked+len(t.op.seen) < window {
 		t.looking = true
 		t.op.asked++
+	}
+	if t.began = now; t.op.n >= 20 && t.op.usual > 0 {
+		t.usual = t.op.usual.Seconds()
+		at := now.Sub(g.born).Seconds()
+		t.party.tenure.begin(at, t.usual)
+		g.all.tenure.begin(at, t.usual)
 	}
 	t.class.places.change(+1, now)
 	t.class.admitted++
@@ -473,6 +486,11 @@ func (t Ticket) Done(s Sample) {
 	g.inflight--
 	t.class.places.change(-1, now)
 	load := t.party.load(now)
+	if t.usual > 0 {
+		at := t.began.Sub(g.born).Seconds()
+		t.party.tenure.end(at, t.usual, now.Sub(t.began).Seconds(), 1.0/8)
+		g.all.tenure.end(at, t.usual, now.Sub(t.began).Seconds(), 1.0/64)
+	}
 	t.party.change(-1, now)
 	g.all.change(-1, now)
 	if s.Dropped {

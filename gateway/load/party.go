@@ -35,6 +35,7 @@ type party struct {
 	first    time.Time
 	served   int64
 	slot     time.Duration // for which its requests hold a place, a decaying average; 0: not known
+	tenure   tenure
 	cpu      decaying
 	factor   float64 // its cost beside what its operations cost on average; 0: not known
 }
