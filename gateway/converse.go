@@ -48,6 +48,7 @@ const (
 	closeTime     = 3 * time.Second
 	refusedRecord = 10
 	sampledRecord = 1
+	maxPinged     = 64 // pings of the service that may wait for their answers
 )
 
 // A talk is one conversation on its way: two pumps, one each way, read messages,
@@ -61,6 +62,7 @@ type talk struct {
 	client, upstream side
 
 	held   atomic.Int64 // of Gateway.buffered
+	pinged atomic.Int64 // pings of the service that the client has not answered yet
 	active atomic.Int64 // when a message last came, either way
 
 	mu        sync.Mutex
@@ -149,6 +151,9 @@ func (t *talk) pump(from, to *side, rd *bufio.Reader, received bool) {
 			to.conn.SetReadDeadline(time.Now().Add(closeTime))
 			return
 		case websocket.Ping, websocket.Pong:
+			if !t.beat(m.Op, received) {
+				return
+			}
 			if to.write(m, t.g.o.Bounds.WriteTime) != nil {
 				t.cut()
 				return
@@ -230,6 +235,34 @@ func (t *talk) hear(m *websocket.Message, received bool) (pass bool) {
 	reason := &sallyport.Reason{Stage: x.Decision.Stage, Rule: "message.refused", Detail: "a message was refused: see its own record", Mode: sallyport.Enforce}
 	t.end(websocket.Refused, "message refused", reason)
 	return false
+}
+
+// beat counts what the client sends to keep the connection alive in the rate of
+// its messages, but for the answers to pings of the service.
+func (t *talk) beat(op websocket.Op, received bool) (pass bool) {
+	switch {
+	case !received:
+		if op == websocket.Ping && t.pinged.Load() < maxPinged {
+			t.pinged.Add(1)
+		}
+		return true
+	case op == websocket.Pong && t.pinged.Load() > 0:
+		t.pinged.Add(-1) // by this pump alone
+		return true
+	}
+	now := t.g.o.Now()
+	pass, x := t.c.Control(newID(now), now)
+	if x != nil {
+		x.Instance = t.in
+		if t.toRecord(x, now) {
+			t.record(x)
+		}
+	}
+	if !pass {
+		t.g.count.messagesRefused.Add(1)
+		t.end(websocket.Refused, "message refused", &sallyport.Reason{Stage: x.Decision.Stage, Rule: "message.refused", Detail: "a ping was refused: see its own record", Mode: sallyport.Enforce})
+	}
+	return pass
 }
 
 // toRecord bounds the records that a connection makes in a second.

@@ -67,6 +67,8 @@ type passage struct {
 	adds     []*Side   // the rules it is done by
 	caller   guard.Caller
 	meant    string // key of the operation that a request of our own is for
+	sideHeld int64  // of Gateway.buffered, for them
+	sideFull int64  // of them that had no room
 	laden    bool   // the answer waits for what is to be put into it
 	turn
 	after   *guard.Step // the answer that takes the upstream's place, once its time has come
@@ -135,7 +137,7 @@ func (p *passage) end() {
 		v = http.ErrAbortHandler
 	}
 	p.leave()
-	p.g.buffered.sub(p.reserved)
+	p.g.buffered.sub(p.reserved + p.sideHeld)
 	p.leavePlace()
 	p.reset()
 	passages.Put(p)

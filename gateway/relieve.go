@@ -41,7 +41,7 @@ func (p *passage) takePlace() bool {
 	op := p.ses.Operation()
 	who := p.ses.Principal()
 	name, scopes := p.ses.Caller()
-	ask := load.Ask{Operation: op.Key(), OperationID: op.Name, Caller: load.Caller{Name: name}, Subject: who.Subject, Key: who.Client, Scopes: scopes}
+	ask := load.Ask{Operation: op.Key(), OperationID: op.Name, Caller: load.Caller{Name: name}, Subject: who.Subject, Issuer: who.Issuer, Key: who.Client, Scopes: scopes}
 	if name == "" {
 		ask.Caller.Addr = crowdKey(p.client)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sallyport.dev"
 	"sallyport.dev/gateway/http1"
@@ -172,7 +173,7 @@ func (p *passage) addSides() bool {
 	}
 	var spots []spot
 	ids := make([][]string, len(p.adds)) // distinct ones, of each rule
-	left, over := p.side.Most, false
+	left, over, full := p.side.Most, false, false
 	for i, r := range p.adds {
 		seen := map[string]bool{}
 		p.find(&doc, 0, strings.Split(r.From[1:], "/"), -1, func(object int, values []string, list bool) {
@@ -195,7 +196,9 @@ func (p *passage) addSides() bool {
 		})
 	}
 	defer func() {
-		if over {
+		if full {
+			p.out.Reason = &sallyport.Reason{Stage: sallyport.StageForward, Rule: "sideload.buffered", Detail: "there was no room for all that was to be put into the answer", Mode: sallyport.Observe}
+		} else if over {
 			p.out.Reason = &sallyport.Reason{Stage: sallyport.StageForward, Rule: "sideload.most", Detail: "the answer names more resources than may be put into one", Mode: sallyport.Observe}
 		}
 	}()
@@ -204,9 +207,22 @@ func (p *passage) addSides() bool {
 	}
 	p.caller = p.ses.Behalf()
 	got, calls := p.gather(ids)
-	room := sideBytes // for all that is put in: one id may stand there often
+	room, need := sideBytes, 0 // for all that is put in: one id may stand there often
+	for _, s := range spots {
+		need += len(s.member) + 8
+		for _, id := range s.ids {
+			need += max(len(got[s.rule][id]), 4) + 1
+		}
+	}
+	need = min(need, sideBytes+32*len(spots)) + len(a.whole)
+	if !p.g.buffered.add(int64(need)) {
+		room, full = 0, true
+	} else {
+		p.reserved += int64(need)
+	}
+	full = full || atomic.LoadInt64(&p.sideFull) > 0
 	slices.SortStableFunc(spots, func(x, y spot) int { return x.end - y.end })
-	out := make([]byte, 0, len(a.whole)*2)
+	out := make([]byte, 0, min(need, 2*len(a.whole)))
 	at := 0
 	for i, s := range spots {
 		out = append(out, a.whole[at:s.end]...)
@@ -438,7 +454,8 @@ func (p *passage) askAside(op, target string) []byte {
 	ctx := context.WithValue(p.r.Context(), sideKey{}, &aside{as: p.caller, op: http.MethodGet + " " + op})
 	r := (&http.Request{Method: http.MethodGet, URL: u, RequestURI: target, Host: p.r.Host, Header: h, Proto: p.r.Proto, ProtoMajor: p.r.ProtoMajor,
 		ProtoMinor: p.r.ProtoMinor, RemoteAddr: p.r.RemoteAddr, TLS: p.r.TLS, Body: http.NoBody}).WithContext(ctx)
-	w := &asideWriter{h: http.Header{}, force: p.force}
+	w := &asideWriter{h: http.Header{}, force: p.force, buffered: &p.g.buffered}
+	defer func() { atomic.AddInt64(&p.sideHeld, w.held) }() // the answer is put together of it
 	func() {
 		defer func() {
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
@@ -449,6 +466,9 @@ func (p *passage) askAside(op, target string) []byte {
 		}()
 		p.g.ServeHTTP(w, r)
 	}()
+	if w.full {
+		atomic.AddInt64(&p.sideFull, 1)
+	}
 	if w.status != http.StatusOK || w.over || !jsonType(first(w.h["Content-Type"])) || len(w.h["Content-Encoding"]) > 0 {
 		return nil
 	}
@@ -461,11 +481,14 @@ func (p *passage) askAside(op, target string) []byte {
 
 // An asideWriter takes the answer to a request of our own.
 type asideWriter struct {
-	force  *generation
-	h      http.Header
-	status int
-	body   []byte
-	over   bool
+	force    *generation
+	h        http.Header
+	status   int
+	body     []byte
+	over     bool
+	full     bool // for want of room
+	held     int64
+	buffered *gauge
 }
 
 func (w *asideWriter) Header() http.Header { return w.h }
@@ -478,9 +501,15 @@ func (w *asideWriter) WriteHeader(status int) {
 
 func (w *asideWriter) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	if w.over = w.over || len(w.body)+len(b) > sideItem; !w.over {
-		w.body = append(w.body, b...)
+	if w.over = w.over || len(w.body)+len(b) > sideItem; w.over {
+		return len(b), nil
 	}
+	if !w.buffered.add(int64(len(b))) {
+		w.over, w.full = true, true
+		return len(b), nil
+	}
+	w.held += int64(len(b))
+	w.body = append(w.body, b...)
 	return len(b), nil
 }
 

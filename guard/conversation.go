@@ -209,8 +209,40 @@ func (c *Conversation) count(s *Session, now time.Time) {
 		return
 	}
 	c.mu.Lock()
-	many := c.ws.Count > 0 && c.received >= c.ws.Count
-	fast := false
+	many, fast := c.ws.Count > 0 && c.received >= c.ws.Count, c.fast(now)
+	c.mu.Unlock()
+	if many {
+		s.fault(limiting, refusedMessages, "message.count", sallyport.Place{}, "", "the connection has sent as many messages as it may")
+	}
+	if fast {
+		s.fault(limiting, refusedMessages, "message.rate", sallyport.Place{}, "", "the connection sends messages faster than it may")
+	}
+}
+
+// Control counts a ping of the client's, or a pong that answers none, in the rate
+// of its messages. x is nil, and nothing to record, unless it comes too fast.
+func (c *Conversation) Control(id string, now time.Time) (pass bool, x *sallyport.Exchange) {
+	if c.op.modes[limiting] == sallyport.Off {
+		return true, nil
+	}
+	c.mu.Lock()
+	fast := c.fast(now)
+	c.mu.Unlock()
+	if !fast {
+		return true, nil
+	}
+	s := c.p.sessions.Get().(*Session)
+	s.p, s.r, s.began, s.api, s.op, s.entry, s.id = c.p, c.r, now, c.api, c.op, c.entry, c.id
+	s.r.ID = id
+	s.fault(limiting, refusedMessages, "message.rate", sallyport.Place{}, "", "the connection sends pings faster than it may send messages")
+	pass = s.refusal == nil
+	x = s.End(Outcome{Status: http.StatusSwitchingProtocols, Origin: http.StatusSwitchingProtocols}, now)
+	x.Method, x.Proto, x.Verb = c.r.Method, "websocket", VerbReceive
+	return pass, x
+}
+
+// fast reports whether what comes now comes faster than it may, by GCRA; c.mu is held.
+func (c *Conversation) fast(now time.Time) (fast bool) {
 	if r := c.ws.Rate; r.Count > 0 {
 		step := r.Window / time.Duration(r.Count)
 		due := c.due
@@ -221,13 +253,7 @@ func (c *Conversation) count(s *Session, now time.Time) {
 			c.due = due.Add(step)
 		}
 	}
-	c.mu.Unlock()
-	if many {
-		s.fault(limiting, refusedMessages, "message.count", sallyport.Place{}, "", "the connection has sent as many messages as it may")
-	}
-	if fast {
-		s.fault(limiting, refusedMessages, "message.rate", sallyport.Place{}, "", "the connection sends messages faster than it may")
-	}
+	return fast
 }
 
 var refusedMessages = &Refusal{Kind: KindLimited, Action: sallyport.ActionThrottle, Stage: sallyport.StageLimit}

@@ -61,7 +61,7 @@ type LoadClass struct {
 	Floor      Fraction `yaml:"floor" need:"1" doc:"Part of the places that it keeps, such as 30%."`
 	Operations []string `yaml:"operations" doc:"\"GET /items/{id}\" or operationIds."`
 	Scopes     []string `yaml:"scopes" doc:"Scopes, one of which a caller has."`
-	Principals []string `yaml:"principals" doc:"Callers, as shown on screen, or by subject."`
+	Principals []string `yaml:"principals" doc:"Callers: as shown on screen, as issuer#subject, or, where tokens of one issuer at most are taken, by subject alone."`
 	Keys       []string `yaml:"keys" doc:"Ids of API keys or certificates, or client_ids of tokens."`
 }
 
@@ -253,6 +253,11 @@ func (m *Mistakes) load(a API, known []sallyport.Operation) {
 		if len(c.Operations)+len(c.Scopes)+len(c.Principals)+len(c.Keys) == 0 {
 			m.add(path, "nothing belongs to it: name operations, scopes, principals or keys")
 		}
+		for j, p := range c.Principals {
+			if len(a.Auth.OIDC) > 1 && bare(p) {
+				m.add(fmt.Sprintf("%s.principals[%d]", path, j), "%q is a subject of more than one issuer: write it with its own, such as %s#%s", p, a.Auth.OIDC[0].Issuer, p)
+			}
+		}
 		for j, o := range c.Operations {
 			m.operation(fmt.Sprintf("%s.operations[%d]", path, j), o, known)
 		}
@@ -260,6 +265,12 @@ func (m *Mistakes) load(a API, known []sallyport.Operation) {
 	if floors > 1 {
 		m.add("load.classes", "the floors add up to %s", floors)
 	}
+}
+
+// bare reports whether a caller is named by subject alone.
+func bare(principal string) bool {
+	kind, _, ok := strings.Cut(principal, ":")
+	return !strings.Contains(principal, "#") && !(ok && slices.Contains([]string{"key", "certificate", "signature", "oidc"}, kind))
 }
 
 // words says l in a line; "" when it does nothing.

@@ -48,13 +48,24 @@ func TestLoadMistakes(t *testing.T) {
 		"{load: {concurrency: 3, classes: [{name: a, floor: 3%}]}}":                                                   "nothing belongs to it",
 		"{load: {concurrency: 3, classes: [{name: a, floor: 3%, operations: [getItems]}]}}":                           `did you mean "getItem"?`,
 		"{load: {concurrency: 3, classes: [{name: a, floor: 60%, scopes: [a]}, {name: b, floor: 50%, scopes: [b]}]}}": "add up to 110%",
-		"{limits: [{cpu: 80%, per: client}]}":                                                                         "a threshold stands alone",
-		"{limits: [{rows: 80%, per: client}]}":                                                                        "a percentage is of",
-		"{limits: [{cpu: 80%}], load: {cpu: 70%}}":                                                                    "stands twice",
-		"{operations: [{operation: getItem, limits: [{memory: 80%}]}]}":                                               "belongs among the API's limits",
+		`{auth: {oidc: [{issuer: "https://a.test", audience: x}, {issuer: "https://b.test", audience: x}]}, load: {concurrency: 3, classes: [{name: a, floor: 3%, principals: [alice]}]}}`: "load.classes[0].principals[0]: \"alice\" is a subject of more than one issuer",
+		"{limits: [{cpu: 80%, per: client}]}":                           "a threshold stands alone",
+		"{limits: [{rows: 80%, per: client}]}":                          "a percentage is of",
+		"{limits: [{cpu: 80%}], load: {cpu: 70%}}":                      "stands twice",
+		"{operations: [{operation: getItem, limits: [{memory: 80%}]}]}": "belongs among the API's limits",
 	} {
 		if got := read(t, text).Check(known).Error(); !strings.Contains(got, want) {
 			t.Errorf("%s\ngot  %q\nwant %q", text, got, want)
+		}
+	}
+	for _, names := range []string{`alice`, `"https://a.test#alice"`, `"oidc:https://a.test#alice", "key:gold"`} {
+		other := `, {issuer: "https://b.test", audience: x}`
+		if names == "alice" {
+			other = ""
+		}
+		text := `{auth: {oidc: [{issuer: "https://a.test", audience: x}` + other + `]}, load: {concurrency: 3, classes: [{name: a, floor: 3%, principals: [` + names + `]}]}}`
+		if m := read(t, text).Check(known); len(m) > 0 {
+			t.Errorf("%s: %v", text, m)
 		}
 	}
 	for _, text := range []string{"80", "x%", "-1%", "NaN%", "5000%", ""} {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -55,7 +56,7 @@ type Class struct {
 	Floor      float64  // of the capacity, 0 to 1
 	Operations []string // "GET /items/{id}" or an operationId
 	Scopes     []string
-	Principals []string // as shown on screen, or a subject
+	Principals []string // as shown on screen, issuer#subject, or a subject of whatever issuer
 	Keys       []string // ids of API keys, client ids of tokens
 }
 
@@ -65,12 +66,22 @@ func (c *Class) fits(a *Ask) bool {
 		return true
 	case a.Caller.Name == "":
 		return false
-	case slices.Contains(c.Principals, a.Caller.Name) || slices.Contains(c.Principals, a.Subject):
+	case slices.ContainsFunc(c.Principals, a.is):
 		return true
 	case a.Key != "" && slices.Contains(c.Keys, a.Key):
 		return true
 	}
 	return slices.ContainsFunc(a.Scopes, func(s string) bool { return slices.Contains(c.Scopes, s) })
+}
+
+// is reports whether name means who asks: as shown on screen, by issuer and
+// subject with # between them, or by subject.
+func (a *Ask) is(name string) bool {
+	if name == a.Caller.Name || name == a.Subject {
+		return true
+	}
+	rest, ok := strings.CutPrefix(name, a.Issuer)
+	return ok && a.Issuer != "" && len(rest) > 0 && rest[0] == '#' && rest[1:] == a.Subject
 }
 
 // A Caller is who a request counts for: a proven principal by name, or else a
@@ -86,6 +97,7 @@ type Ask struct {
 	OperationID string
 	Caller      Caller
 	Subject     string
+	Issuer      string // of the subject, if any
 	Key         string
 	Scopes      []string
 }
