@@ -14,8 +14,8 @@ type Claims struct{ said map[Claim]Claim }
 
 // Tell calls tell with what sets now apart from what was told before, unless
 // that is nothing. What tell has refused counts as not told. The order is by
-// asset, field and value, withdrawals last. Of two equal claims the surer is
-// told.
+// asset, field and value, withdrawals first, so that a value that took another's
+// place stands. Of two equal claims the surer is told.
 func (c *Claims) Tell(now []Claim, tell func([]Claim) error) error {
 	next := make(map[Claim]Claim, len(now))
 	for _, x := range now {
@@ -40,7 +40,7 @@ func (c *Claims) Tell(now []Claim, tell func([]Claim) error) error {
 	}
 	sortClaims(out)
 	sortClaims(gone)
-	if out = append(out, gone...); len(out) > 0 {
+	if out = append(gone, out...); len(out) > 0 {
 		if err := tell(out); err != nil {
 			return err
 		}

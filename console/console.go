@@ -41,10 +41,14 @@ type (
 	PoolKeeper = api.PoolKeeper
 	// DoorKeeper is what an Engine may do besides.
 	DoorKeeper = api.DoorKeeper
-	Journal    = api.Journal
-	Originals  = api.Originals
-	Recorder   = api.Recorder
-	Inventory  = api.Inventory
+	// CatalogueKeeper is another thing that an Engine may do besides.
+	CatalogueKeeper = api.CatalogueKeeper
+	// A Catalogue is one source of claims, as people see it.
+	Catalogue = api.Catalogue
+	Journal   = api.Journal
+	Originals = api.Originals
+	Recorder  = api.Recorder
+	Inventory = api.Inventory
 
 	// Values that an Engine reports.
 	Program      = api.Program

@@ -41,7 +41,8 @@ type config struct {
 	Incidents      incidentConfig `yaml:"incidents" doc:"When incidents are due, and how long they are kept."`
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
-	Doors []doorConfig `yaml:"doors" doc:"Doors at which proxies that run already ask for decisions."`
+	Doors      []doorConfig      `yaml:"doors" doc:"Doors at which proxies that run already ask for decisions."`
+	Catalogues []catalogueConfig `yaml:"catalogues" doc:"What already knows of APIs: clusters, proxies, registries, source code."`
 
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
 
@@ -310,6 +311,9 @@ func (c *config) defaults() {
 			}
 		}
 	}
+	for i := range c.Catalogues {
+		c.Catalogues[i].defaults(c)
+	}
 	if c.Egress != nil {
 		for i := range c.Egress.Destinations {
 			d := &c.Egress.Destinations[i]
@@ -392,6 +396,7 @@ func (c *config) check(m *mistakes) {
 			bad(path, "tls is off, and %q is not a loopback address; give certificates or leave tls out for a local CA", addr)
 		}
 	}
+	c.checkCatalogues(bad)
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}

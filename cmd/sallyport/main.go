@@ -33,6 +33,8 @@ type cli struct {
 	Notify  notifyCmd  `cmd:"" help:"Try the places that are notified of incidents."`
 	Key     keyCmd     `cmd:"" help:"Make API keys, show public keys."`
 	Version versionCmd `cmd:"" help:"Print version, revision and Go release."`
+
+	Catalogue catalogueCmd `cmd:"" help:"Print what clusters, proxies, registries and source code say about APIs."`
 }
 
 type configCmd struct {

@@ -77,6 +77,7 @@ type engine struct {
 	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
 	console   *console.Console
 	incidents *incident.Book
+	catalogue catalogues
 	results   func(context.Context, time.Time) ([]incident.Result, error) // of tests, since a time; nil: nothing is tested
 
 	reloading sync.Mutex // one change at a time
@@ -263,6 +264,9 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.declare(ctx, first); err != nil && ctx.Err() == nil { // ended while it starts, it ends as always
 		return err
 	}
+	if e.inventory != nil {
+		start(&back, behind, "catalogues", func(ctx context.Context) error { return e.catalogue.run(ctx, e) })
+	}
 	e.announce(ctx, listeners, outward, consoleURL)
 	start(&front, doors, "watch of API keys", e.watchKeys)
 	start(&front, doors, "watch reflection", e.watchReflection)
@@ -396,6 +400,7 @@ func (e *engine) take(c *compiled) {
 	defer e.mu.Unlock()
 	e.current, e.since, e.failed, e.hoped = c, time.Now(), "", nil
 	e.keepTallies()
+	e.catalogue.follow(c.config)
 	for _, n := range c.notices() {
 		e.log.Warn(n.Text, "rule", n.Rule, "where", n.Where)
 	}

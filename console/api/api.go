@@ -132,6 +132,7 @@ func New(o Options) (*API, error) {
 	a.certificateOperations()
 	a.poolOperations()
 	a.doorOperations()
+	a.catalogueOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()

@@ -85,12 +85,16 @@ func (c *Catalogue) read(ctx context.Context) ([]sallyport.Claim, error) {
 	for _, x := range r.Routes {
 		asset := sallyport.Asset{API: c.API, Method: x.Method, Template: x.Template}
 		at := fmt.Sprintf("%s:%d", x.File, x.Line)
+		says := at
+		if x.Method == "" { // no operation of its own: the API is declared there
+			asset, says = sallyport.Asset{API: c.API}, at+" any method of "+x.Template
+		}
 		sure := 0.95
 		if x.Partial {
 			sure = 0.5
 		}
-		for _, f := range [][2]string{{"code.route", at}, {"code.framework", x.Framework}} {
-			out = append(out, sallyport.Claim{Asset: asset, Field: f[0], Value: f[1], Source: c.Name(), Confidence: sure, Evidence: at, Time: now})
+		for _, f := range [][2]string{{"code", at}, {"framework", x.Framework}} {
+			out = append(out, sallyport.Claim{Asset: asset, Field: f[0], Value: f[1], Source: c.Name(), Confidence: sure, Evidence: says, Time: now})
 		}
 	}
 	return out, nil

@@ -103,7 +103,7 @@ func TestClaimsFollowTheSource(t *testing.T) {
 		return out
 	}
 	first := watch()
-	if len(first) != 4 || first[1].Field != "code.route" || first[1].Evidence != "app.py:4" || first[1].Asset.API != "shop" || first[1].Source != "code:"+dir {
+	if len(first) != 4 || first[0].Field != "code" || first[0].Value != "app.py:4" || first[0].Evidence != "app.py:4" || first[0].Asset.API != "shop" || first[0].Source != "code:"+dir {
 		t.Fatalf("first claims: %+v", first)
 	}
 	if again := watch(); again != nil {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport.dev"
+	"sallyport.dev/inventory"
+)
+
+// The commands of the guide print what the guide says.
+func TestCataloguesGuideRunsAsWritten(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(bin, "sallyport")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv(asCommand, "1")
+	runGuide(t, "catalogues.md", "../../examples/catalogues", 1, strings.NewReplacer())
+}
+
+// Every kind of catalogue speaks of fields that the inventory has.
+func claimsOf(t *testing.T, k catalogueConfig) []sallyport.Claim {
+	t.Helper()
+	source, err := k.open((&config{}).secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []sallyport.Claim
+	if err := source.Watch(t.Context(), func(l []sallyport.Claim) error { out = append(out, l...); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range out {
+		if _, known := inventory.FieldNamed(c.Field); !known {
+			t.Errorf("%s speaks of %q, which the inventory does not have", k.Kind, c.Field)
+		}
+		if c.Source != k.Name || c.Evidence == "" || c.Confidence <= 0 || c.Confidence > 1 || c.Time.IsZero() {
+			t.Errorf("%+v", c)
+		}
+	}
+	return out
+}
+
+// A running process takes in what its catalogues say, tells how they do, and
+// takes back what is no longer said.
+func TestCataloguesFeedTheInventory(t *testing.T) {
+	s := newSite(t)
+	file := filepath.Join(s.dir, "code", "app.py")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, "from flask import Flask\napp = Flask(__name__)\n\n@app.get('/ledger/<entry>')\ndef a(entry): ...\n\n@app.get('/b')\ndef b(): ...\n")
+	s.configure(t, `catalogues: [{name: pets-code, kind: code, at: ./code, api: pets, every: 1s}]`)
+	p := s.start(t)
+	defer p.stop()
+	d := p.signIn(p.wait(`/setup#([A-Za-z0-9_-]{43})`)[1], "a long password for this test")
+	until := func(path string, want ...string) {
+		t.Helper()
+		var last string
+		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			res, err := d.http.Get("http://" + s.console + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			b.ReadFrom(res.Body)
+			res.Body.Close()
+			last = b.String()
+			found := res.StatusCode == 200
+			for _, w := range want {
+				found = found && strings.Contains(last, w)
+			}
+			if found {
+				return
+			}
+		}
+		t.Fatalf("%s: want %q, got %.600s", path, want, last)
+	}
+	until("/api/v1/catalogues", `"name":"pets-code"`, `"state":"watching"`, `"claims":4`, `"fields":["code","framework"]`)
+	if res, err := http.Get("http://" + s.console + "/metrics"); err == nil {
+		b, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if !strings.Contains(string(b), `sallyport_catalogue_claims{catalogue="pets-code",kind="code"} 4`) {
+			t.Error("the metrics do not count claims")
+		}
+	}
+	write(t, file, "from flask import Flask\napp = Flask(__name__)\n\n@app.get('/ledger/<entry>')\ndef a(entry): ...\n")
+	until("/api/v1/catalogues", `"claims":2`, `"changes":6`)
+	if err := os.RemoveAll(filepath.Join(s.dir, "code")); err != nil {
+		t.Fatal(err)
+	}
+	until("/api/v1/catalogues", `"state":"failed"`, `"claims":2`, "no such file")
+}
+
+func TestCatalogueMistakes(t *testing.T) {
+	dir := t.TempDir()
+	for given, want := range map[string]string{
+		`{name: x, kind: code, at: ` + dir + `}`:                              "api: whose source code",
+		`{name: traffic, kind: code, at: ` + dir + `, api: a}`:                "can't be the name of a source",
+		`{name: x, kind: code, at: ` + dir + `, api: a, token: plain-secret}`: "write env:NAME or file:PATH",
+		`{name: x, kind: oracle, at: ` + dir + `, api: a}`:                    "kind",
+		`{name: x, kind: code, at: ` + dir + `, api: a, every: 1ms}`:          "less than a second",
+		`{name: x, kind: code, at: ` + dir + `, api: a, every: 10m}`:          "",
+	} {
+		_, err := parseConfig("x.yaml", []byte("tls: \"off\"\nlisten: {gateway: \"127.0.0.1:0\", console: \"127.0.0.1:0\"}\ncatalogues:\n  - "+given+"\n"))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", given, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "plain-secret") {
+			t.Errorf("the mistake tells a secret: %v", err)
+		}
+	}
+}
