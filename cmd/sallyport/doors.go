@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport.dev/adapter/forwardauth"
+	"sallyport.dev/adapter/icap"
 	"sallyport.dev/adapter/spoe"
 	"sallyport.dev/console"
 	"sallyport.dev/gateway"
@@ -26,7 +27,7 @@ import (
 // doorConfig is one place where proxies ask.
 type doorConfig struct {
 	Name    string         `yaml:"name" need:"1" doc:"Name in records: letters, digits, - and _."`
-	Kind    doorKind       `yaml:"kind" need:"1" enum:"forward_auth|spoe" doc:"How it is asked: forward_auth (nginx, Caddy, Traefik) or spoe (HAProxy)."`
+	Kind    doorKind       `yaml:"kind" need:"1" enum:"forward_auth|spoe|icap" doc:"How it is asked: forward_auth (nginx, Caddy, Traefik), spoe (HAProxy) or icap (Squid)."`
 	Listen  string         `yaml:"listen" need:"1" doc:"host:port, or unix:PATH of a socket."`
 	Mode    string         `yaml:"mode" doc:"Mode of the Unix socket, in octal: who may open it may ask. Default 0600."`
 	Peers   []netip.Prefix `yaml:"peers" doc:"Networks whose hosts may ask. Default this machine."`
@@ -35,7 +36,7 @@ type doorConfig struct {
 	Fail    doorFail       `yaml:"fail" need:"1" enum:"open|closed" doc:"What becomes of a request that could not be decided in time. The proxy needs the same setting for the time when we are not there."`
 	Within  time.Duration  `yaml:"within" doc:"Bound of a decision, keys that must be fetched included. Default 200ms."`
 	Unseen  doorUnseen     `yaml:"unseen" enum:"pass|refuse" doc:"What becomes of a request whose body the policy wants to look at and this proxy does not show. Default pass, and the record says so."`
-	Answers bool           `yaml:"answers" doc:"The proxy shows answers too (spoe)."`
+	Answers bool           `yaml:"answers" doc:"The proxy shows answers too (spoe, icap)."`
 	Most    int            `yaml:"most" doc:"Questions under way at once. Default 8192."`
 }
 
@@ -54,6 +55,7 @@ type (
 const (
 	doorForward doorKind = "forward_auth"
 	doorSPOE    doorKind = "spoe"
+	doorICAP    doorKind = "icap"
 )
 
 func (c *config) checkDoors(bad func(string, string, ...any)) {
@@ -75,7 +77,7 @@ func (c *config) checkDoors(bad func(string, string, ...any)) {
 			bad(path+".listen", "%q stands twice", d.Listen)
 		}
 		names[d.Name], places[d.Listen] = true, true
-		if !slices.Contains([]doorKind{doorForward, doorSPOE}, d.Kind) {
+		if !slices.Contains([]doorKind{doorForward, doorSPOE, doorICAP}, d.Kind) {
 			bad(path+".kind", "%q is not a kind of door", d.Kind)
 		}
 		if d.Fail != "open" && d.Fail != "closed" {
@@ -90,7 +92,7 @@ func (c *config) checkDoors(bad func(string, string, ...any)) {
 		if d.Token != "" && d.Kind != doorForward {
 			bad(path+".token", "this protocol has no place for one: use peers, a Unix socket or tls.client_ca")
 		}
-		if d.Answers && d.Kind != doorSPOE {
+		if d.Answers && d.Kind != doorSPOE && d.Kind != doorICAP {
 			bad(path+".answers", "this protocol does not tell of answers")
 		}
 		if (d.TLS.Cert == "") != (d.TLS.Key == "") || d.TLS.ClientCA != "" && d.TLS.Cert == "" {
@@ -160,6 +162,8 @@ func (e *engine) openDoors(ctx context.Context) (map[string]func(context.Context
 			s = &forwardauth.Server{Desk: desk, Peers: peers}
 		case doorSPOE:
 			s = &spoe.Server{Desk: desk, Peers: peers}
+		case doorICAP:
+			s = &icap.Server{Desk: desk, Peers: peers}
 		}
 		e.doors = append(e.doors, &sideDoor{c, ln.Addr().String(), desk})
 		run["door "+c.Name] = func(ctx context.Context) error {

@@ -18,6 +18,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/adapter/forwardauth"
+	"sallyport.dev/adapter/icap"
 	"sallyport.dev/adapter/spoe"
 	"sallyport.dev/guard"
 	"sallyport.dev/guard/door"
@@ -177,7 +178,8 @@ func ways(t *testing.T, u *upstream) []*way {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	up := u.start(t)
 	head, body, hap, caddy := newWay("nginx", false, ""), newWay("njs", true, ""), newWay("haproxy", true, "head"), newWay("caddy", false, "")
-	for _, w := range []*way{head, body, hap, caddy} {
+	squid := newWay("squid", true, "all")
+	for _, w := range []*way{head, body, hap, caddy, squid} {
 		w.addr = free(t)
 	}
 	secret := func(s string) door.Peers { return door.Peers{Token: s} }
@@ -187,7 +189,8 @@ func ways(t *testing.T, u *upstream) []*way {
 	run(t, "haproxy", dir, []string{"127.0.0.1:9006", up, "127.0.0.1:9602", hap.open(t, &spoe.Server{Desk: hap.door}), "127.0.0.1:8102", hap.addr}, hap.addr)
 	_, port, _ := net.SplitHostPort(caddy.addr)
 	run(t, "caddy", dir, []string{"127.0.0.1:9006", up, "127.0.0.1:9603", caddy.open(t, &forwardauth.Server{Desk: caddy.door, Peers: secret("a-secret-of-caddy-and-sallyport")}), ":8103", ":" + port}, caddy.addr)
-	return []*way{head, body, hap, caddy}
+	run(t, "squid", dir, []string{"parent 9006", "parent " + up[strings.LastIndexByte(up, ':')+1:], "127.0.0.1:9604", squid.open(t, &icap.Server{Desk: squid.door}), "127.0.0.1:8104", squid.addr}, squid.addr)
+	return []*way{head, body, hap, caddy, squid}
 }
 
 type split struct{ head, body *forwardauth.Server }
