@@ -35,6 +35,7 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print version, revision and Go release."`
 
 	Catalogue catalogueCmd `cmd:"" help:"Print what clusters, proxies, registries and source code say about APIs."`
+	Discover  discoverCmd  `cmd:"" help:"Look at APIs from outside: ports, TLS, kinds of API, what is wrong with them."`
 }
 
 type configCmd struct {
@@ -48,6 +49,7 @@ what it sees.
 
   sallyport config check sallyport.yaml     before every change
   sallyport check openapi.yaml --target URL before an instance serves
+  sallyport discover 10.0.0.0/24            to find what is there
   sallyport run --config sallyport.yaml     until interrupted; SIGHUP, or saving
                                             the file, takes a change over
 

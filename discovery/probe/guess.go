@@ -37,6 +37,13 @@ func init() {
 // roots are where APIs usually begin.
 var roots = []string{"/api", "/api/v1", "/v1", ""}
 
+// adminRoots are where operations for a few usually begin, and adminWords what they are
+// called; such routes are linked nowhere.
+var (
+	adminRoots = []string{"/admin", "/internal", "/internal/admin", "/api/admin", "/api/internal", "/api/v1/admin", "/v1/admin", "/_admin", "/private", "/ops"}
+	adminWords = []string{"users", "accounts", "config", "settings", "export", "import", "backup", "logs", "audit", "debug", "jobs", "stats", "reset", "impersonate", "tokens", "keys", "flags", "health", "shutdown", "console"}
+)
+
 // guess tries, in this order, what a description names, what is linked, what is known
 // from elsewhere, our own list, and the lists of the plan.
 func (s *site) guess(ctx context.Context) {
@@ -64,6 +71,11 @@ func (s *site) guess(ctx context.Context) {
 		}
 		if a := s.try(ctx, p, "guess"); a != nil && a.json() {
 			s.follow(a)
+		}
+	}
+	for _, r := range adminRoots {
+		for _, w := range adminWords {
+			s.try(ctx, r+"/"+w, "guess")
 		}
 	}
 	resources := slices.Clone(builtResources)

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/gaissmai/bart"
-
-	"sallyport.dev"
 )
 
 // Hosting is who runs the machine, as far as evidence goes.
@@ -265,11 +263,7 @@ func (v *visit) hosting(ctx context.Context) {
 		return
 	}
 	v.out.Host.Hosting = h
-	asset := sallyport.Asset{Host: v.firstName(), Address: v.job.addr.String()}
-	evidence := strings.Join(h.Evidence, "; ")
-	v.claim(asset, "provider", h.Provider, 0.9, evidence)
-	v.claim(asset, "region", h.Region, 0.9, evidence)
-	v.claim(asset, "front", h.Front, 0.9, evidence)
+	v.hostingClaims(h)
 }
 
 // mark notes headers that tell who stands in front.

@@ -500,13 +500,17 @@ func (v *visit) service(ctx context.Context, port int) {
 		for _, n := range s.TLS.Names {
 			v.candidate(ctx, n)
 		}
+	} else if len(banner) == 0 && v.spend(ctx) && v.sslv3(ctx, port) {
+		s.Protocol, s.TLS = "ssl", &TLS{Versions: []string{"SSL 3.0"}}
+		x := v.newSite(&s, v.firstName())
+		x.dead = true // nobody speaks it any more
+		x.judge(ctx)
 	} else {
 		s.Protocol, s.Banner = v.plain(ctx, port, banner)
 	}
 	if s.Protocol == "https" || s.Protocol == "http" || s.Protocol == "h2c" {
 		v.sites(ctx, &s)
 	}
-	v.serviceClaims(&s)
 	v.out.Host.Services = append(v.out.Host.Services, s)
 }
 

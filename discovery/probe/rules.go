@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sallyport.dev"
 )
@@ -30,19 +31,19 @@ type Rule struct {
 type seen struct{ place, what string }
 
 // Rules lists every rule, in the order of its table.
-func Rules() []Rule { return slices.Clone(rules) }
+func Rules() []Rule { return slices.Clone(rules()) }
 
 func chosen(ids []string) ([]Rule, error) {
 	if len(ids) == 0 {
-		return rules, nil
+		return rules(), nil
 	}
 	var out []Rule
 	for _, id := range ids {
-		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
+		i := slices.IndexFunc(rules(), func(r Rule) bool { return r.ID == id })
 		if i < 0 {
 			return nil, fmt.Errorf("no rule is called %q", id)
 		}
-		out = append(out, rules[i])
+		out = append(out, rules()[i])
 	}
 	return out, nil
 }
@@ -328,10 +329,11 @@ const (
 // X-Powered-By header. As of November 2026.
 var oldVersions = regexp.MustCompile(`(?i)\b(?:nginx/(?:0\.|1\.(?:[0-9]|1[0-9]|2[0-6])\b)|Apache/(?:1\.|2\.[0-2]\b|2\.4\.(?:[0-9]|[1-5][0-9]|6[0-3])\b)|PHP/(?:[3-7]\.|8\.[01]\b)|Microsoft-IIS/[1-8]\.|OpenSSL/(?:0\.|1\.)|Python/(?:2\.|3\.[0-8]\b)|Werkzeug/(?:0\.|1\.)|Jetty\((?:[6-9]|10)\.|Apache-Coyote/1\.[01]|squid/[1-5]\.|lighttpd/1\.(?:[0-3]\.|4\.[0-5][0-9]\b))`)
 
-var rules []Rule
+// rules are compiled when the first scan wants them.
+var rules = sync.OnceValue(table)
 
-func init() {
-	rules = []Rule{
+func table() []Rule {
+	return []Rule{
 		// TLS.
 		{ID: "tls.ssl3", Title: "SSL 3.0 is accepted", Severity: sallyport.High, Why: "Its padding can be read by who sits between (POODLE).", Fix: newer, Refs: weak, check: version("SSL 3.0")},
 		{ID: "tls.1_0", Title: "TLS 1.0 is accepted", Severity: sallyport.Medium, Why: "RFC 8996 forbids it; its MACs and modes are broken in parts.", Fix: newer, Refs: weak, check: version("TLS 1.0")},
@@ -528,7 +530,7 @@ func init() {
 		at("debug.haproxy_stats", "HAProxy's statistics are open", sallyport.Medium, "They show every server behind it.", off, debug, `Statistics Report for HAProxy|# pxname,svname`, "/haproxy?stats", "/stats", "/", "/;csv", "/stats;csv", "/haproxy"),
 		{ID: "debug.django", Title: "Django answers with its debug page", Severity: sallyport.High, Why: "It shows routes and settings.", Fix: off, Refs: debug, asks: []ask{{path: "/sallyport-no-such-page"}}, check: anywhere(`You're seeing this error because you have <code>DEBUG = True</code>`)},
 		{ID: "debug.werkzeug", Title: "Werkzeug's debugger is open", Severity: sallyport.Critical, Why: "It runs code.", Fix: off, Refs: debug, asks: []ask{{path: "/console"}}, check: anywhere(`(?:EVALEX\s*=\s*true|__debugger__=yes)`)},
-		{ID: "debug.rails", Title: "Rails answers with its development page", Severity: sallyport.High, Why: "It shows routes, code and environment.", Fix: off, Refs: debug, asks: []ask{{path: "/rails/info/routes"}}, check: anywhere(`<title>Action Controller: Exception caught</title>|<title>(?:Rails )?Routes</title>[\s\S]{0,2000}Helper`)},
+		{ID: "debug.rails", Title: "Rails answers with its development page", Severity: sallyport.High, Why: "It shows routes, code and environment.", Fix: off, Refs: debug, asks: []ask{{path: "/rails/info/routes"}}, check: anywhere(`<title>Action Controller: Exception caught</title>|<title>(?:Rails )?Routes</title>[\s\S]*Helper`)},
 		{ID: "debug.laravel", Title: "Laravel answers with its debug page", Severity: sallyport.High, Why: "It shows code and settings.", Fix: off, Refs: debug, asks: []ask{{path: "/_ignition/health-check"}}, check: anywhere(`"can_execute_commands"\s*:|Whoops! There was an error|facade/ignition`)},
 		at("debug.trace_axd", "ASP.NET's trace is open", sallyport.High, "It shows requests with their cookies.", off, debug, `(?i)<h1>Application Trace</h1>|Requests to this Application`, "/trace.axd"),
 		at("debug.jolokia", "Jolokia is open", sallyport.High, "It reads and changes the Java program.", off, debug, `"agent"\s*:\s*"[^"]*"[\s\S]*"protocol"\s*:`, "/jolokia/version", "/jolokia"),

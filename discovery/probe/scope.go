@@ -323,9 +323,10 @@ func (s *scope) jobs(ports []int) []job {
 }
 
 func (s *scope) stated(p *Plan) Stated {
-	st := Stated{Targets: p.Targets, Excluded: p.Exclude, Ports: len(p.Ports), Rate: p.Rate, Budget: p.Budget, HostTime: p.HostTime, Robots: !p.IgnoreRobots}
+	st := Stated{Targets: p.Targets, Excluded: p.Exclude, Rate: p.Rate, Budget: p.Budget, HostTime: p.HostTime, Robots: !p.IgnoreRobots}
 	for _, j := range s.jobs(p.Ports) {
 		st.Addresses++
+		st.Ports = max(st.Ports, len(j.ports))
 		text := j.addr.String()
 		if len(j.names) > 0 {
 			text += " (" + strings.Join(j.names, ", ") + ")"

@@ -151,6 +151,17 @@ func (b *base) absent(s *shape) bool {
 	return false
 }
 
+// fickle says that names which nobody gave anything are answered now so, now
+// otherwise: nothing can be concluded from an answer there.
+func (b *base) fickle() bool {
+	for _, x := range b.samples {
+		if (x.status < 300) != (b.samples[0].status < 300) {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *base) add(s *shape) {
 	for _, x := range b.samples {
 		if x.status == s.status && x.media == s.media {
@@ -183,6 +194,9 @@ func extension(path string) string {
 func directory(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	path = strings.TrimSuffix(path, "/")
+	if path == "" {
+		return "/"
+	}
 	return path[:strings.LastIndexByte(path, '/')+1]
 }
 
@@ -239,7 +253,7 @@ func (s *site) exists(ctx context.Context, q ask, a *answer) bool {
 		return false
 	}
 	b := s.calibrate(ctx, q)
-	if b.failed || b.absent(shapeOf(a)) {
+	if b.failed || b.absent(shapeOf(a)) || b.fickle() {
 		return false
 	}
 	path := strings.TrimSuffix(q.path, "/")
@@ -262,7 +276,7 @@ func (s *site) exists(ctx context.Context, q ask, a *answer) bool {
 		return false
 	}
 	again, err := s.fetch(ctx, q)
-	if err != nil || again.status != a.status {
+	if err != nil || again.status != a.status || alike(shapeOf(again), shapeOf(a)) < 0.4 {
 		return false
 	}
 	return true
@@ -278,14 +292,14 @@ func (s *site) settle(ctx context.Context) {
 	for dir := range dirs {
 		q := ask{method: "GET", path: dir + random()}
 		b := s.calibrate(ctx, q)
-		for range 3 {
+		for range 5 {
 			q.path = dir + random()
 			if a, err := s.fetch(ctx, q); err == nil && !b.absent(shapeOf(a)) {
 				b.add(shapeOf(a))
 			}
 		}
 		s.hits = slices.DeleteFunc(s.hits, func(h *answer) bool {
-			return directory(h.path) == dir && extension(h.path) == "" && b.absent(shapeOf(h))
+			return directory(h.path) == dir && (b.fickle() || extension(h.path) == "" && b.absent(shapeOf(h)))
 		})
 	}
 }

@@ -134,6 +134,10 @@ func (s *site) explore(ctx context.Context) {
 	s.describe(ctx)
 	s.guess(ctx)
 	s.settle(ctx)
+	if s.root != nil {
+		b := s.calibrate(ctx, ask{method: http.MethodGet, path: "/"})
+		s.rootIsAny = b.failed || b.fickle() || b.absent(shapeOf(s.root))
+	}
 	s.protocols(ctx)
 	s.rest()
 }
@@ -184,7 +188,7 @@ func (s *site) has(k Kind, path string) bool {
 
 // try asks for a path and keeps it when there is something.
 func (s *site) try(ctx context.Context, path, from string) *answer {
-	if s.tried[path] || len(s.tried) > 200_000 {
+	if path == "/" || s.tried[path] || len(s.tried) > 200_000 {
 		return nil
 	}
 	s.tried[path] = true
@@ -275,7 +279,7 @@ func (s *site) rest() {
 		described[o.Method+" "+o.Template] = true
 	}
 	hits := slices.Clone(s.hits)
-	if s.root != nil && s.root.json() && s.root.status == 200 {
+	if s.root != nil && s.root.json() && s.root.status == 200 && !s.rootIsAny {
 		hits = append(hits, s.root)
 	}
 	for _, h := range hits {
