@@ -24,6 +24,8 @@ var catalogue = []Check{
 	{"contract.deprecation", "Deprecated operations say so", "RFC 9745; callers learn in time.", "API9:2023", "CWE-477", Warning},
 	{"contract.idempotency-key", "Idempotency keys hold", "A retry must not pay twice.", "API6:2023", "CWE-837", Error},
 
+	{"contract.range", "Parts are what was asked for", "RFC 9110 section 14: downloads that go on where they stopped are put together wrongly.", "", "CWE-394", Error},
+
 	{"reject.required", "What is required must be there", "Code behind the check relies on it.", "API8:2023", "CWE-20", Error},
 	{"reject.type", "Types are enforced", "A value of another type takes another path through the program.", "API8:2023", "CWE-843", Error},
 	{"reject.range", "Ranges are enforced", "Negative amounts, enormous pages.", "API4:2023", "CWE-1284", Error},
@@ -59,6 +61,9 @@ var catalogue = []Check{
 	{"state.delisted", "What was deleted is not listed", "As above.", "API1:2023", "CWE-672", Error},
 	{"state.foreign-parent", "A child is found under its own parent only", "The parent is what access is checked by.", "API1:2023", "CWE-639", Error},
 
+	{"state.unknown-reference", "What is named must be there", "Records that lead nowhere break whoever follows them.", "API8:2023", "CWE-20", Error},
+	{"state.transition", "States follow each other as declared", "What is done is done again, or undone by who should not.", "API6:2023", "CWE-841", Error},
+
 	{"security.no-credentials", "No credentials, no access", "The operation declares that it needs them.", "API2:2023", "CWE-306", Error},
 	{"security.bad-credentials", "Unknown credentials are refused", "A credential that is there is not one that holds.", "API2:2023", "CWE-287", Error},
 	{"security.alg-none", "Tokens with alg none are refused", "RFC 8725 section 3.1.", "API2:2023", "CWE-347", Error},
@@ -69,6 +74,8 @@ var catalogue = []Check{
 	{"security.refused-credential", "Credentials that must not hold are refused", "The plan says so.", "API2:2023", "CWE-287", Error},
 	{"security.object-level", "Nobody reaches what others own", "The most frequent hole of APIs.", "API1:2023", "CWE-639", Error},
 	{"security.function-level", "Nobody calls what is for another role", "As above, for functions.", "API5:2023", "CWE-285", Error},
+	{"security.revoked", "What is shared no more is out of reach", "A grant that cannot be ended is a copy of the key.", "API1:2023", "CWE-613", Error},
+	{"security.suspended", "Who is suspended is out", "Accounts are suspended when they are in the wrong hands.", "API2:2023", "CWE-613", Error},
 	{"security.mass-assignment", "What is the server's to set, callers cannot", "Roles, balances and owners.", "API3:2023", "CWE-915", Error},
 	{"security.injection", "Text of another language stays text", "Databases, shells, templates and headers run what they are given.", "API8:2023", "CWE-74", Error},
 	{"security.ssrf", "The server calls no address that a caller chooses on its own network", "Callers borrow its place in the network.", "API7:2023", "CWE-918", Error},
@@ -79,6 +86,7 @@ var catalogue = []Check{
 	{"security.retry-after", "Limits say when to come back", "RFC 6585 section 4.", "API4:2023", "CWE-770", Warning},
 	{"security.cors", "No origin is admitted unseen", "Any web page acts as the user.", "API8:2023", "CWE-942", Error},
 	{"security.headers", "Answers say that their type is not to be guessed", "Browsers run what looks like a page.", "API8:2023", "CWE-693", Warning},
+	{"security.framing", "Answers say who may frame them", "OWASP REST Security Cheat Sheet: a page shown inside another takes clicks meant for that.", "API8:2023", "CWE-1021", Warning},
 	{"security.cache", "Private answers stay out of shared caches", "The next caller gets them.", "API8:2023", "CWE-524", Error},
 	{"security.method-override", "Headers do not change the method", "What is checked is not what is done.", "API8:2023", "CWE-650", Error},
 	{"security.debug-route", "No debugging routes", "They tell and do everything.", "API9:2023", "CWE-489", Error},
@@ -88,5 +96,6 @@ var catalogue = []Check{
 
 	{"operations.latency", "Answers come in time", "Slow is down.", "API4:2023", "CWE-400", Warning},
 	{"operations.stable", "The same request has the same status", "Half of the instances, or of the threads, are broken.", "", "CWE-362", Error},
+	{"operations.order", "A list keeps its order", "Pages of a list that moves lose and repeat items.", "", "CWE-362", Warning},
 	{"operations.concurrency", "No errors under requests at a time", "Races show themselves.", "API4:2023", "CWE-362", Error},
 }

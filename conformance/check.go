@@ -204,6 +204,9 @@ func (r *run) all(parent context.Context) (*Report, error) {
 			f()
 		}
 		r.states(ctx)
+		r.singles(ctx)
+		r.references(ctx)
+		r.transitions(ctx)
 		r.security(ctx)
 		r.operations(ctx)
 	}

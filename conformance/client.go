@@ -32,6 +32,7 @@ type call struct {
 	media  string // Content-Type; "" = none
 	as     *Identity
 	params []string // declared parameters that it gives a value to
+	refs   []string // ids of other things that its body names
 }
 
 type pair struct{ name, value string }

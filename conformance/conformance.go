@@ -44,7 +44,7 @@ type Plan struct {
 	Refused    []Identity        // credentials that no longer hold or are meant for others: each must be refused
 	Examples   map[string]string // values of path parameters: by "{name}", or "/path/{name}" for one path
 	Skip       []string          // operations ("DELETE /users/{id}") and checks that are not run
-	Latency    time.Duration     // budget of an answer; default 5 s
+	Latency    time.Duration     // budget of an answer; default 2 s
 	Budget     Budget
 	Header     http.Header       // sent with each request, such as a mark that tells tests apart
 	Transport  http.RoundTripper // default: one of its own
@@ -185,7 +185,7 @@ func newRun(p Plan) (*run, error) {
 		b.Workers = defaults.Workers
 	}
 	if p.Latency <= 0 {
-		p.Latency = 5 * time.Second
+		p.Latency = 2 * time.Second
 	}
 	return build(p, u)
 }

@@ -86,11 +86,10 @@ func (r *run) preconditioned(ctx context.Context, c call, a *answer) *answer {
 }
 
 func (r *run) tagged(ctx context.Context, c call) (call, bool) {
-	if c.op == nil || c.op.item == nil || c.op.item.read == nil {
+	if c.op == nil {
 		return c, false
 	}
-	g := r.send(ctx, call{op: c.op.item.read, method: http.MethodGet, path: c.path, as: c.as})
-	tag := g.header.Get("ETag")
+	tag := r.tagAt(ctx, c.op, c.path, c.as)
 	return c.with(func(d *call) { d.set("If-Match", tag) }), tag != ""
 }
 
@@ -307,6 +306,11 @@ func (r *run) examples(ctx context.Context, o *operation, c call) {
 				return
 			}
 			d.path = fresh.path
+			for _, h := range fresh.header { // a key is for one request, a tag for one state
+				if strings.EqualFold(h.name, "Idempotency-Key") || strings.EqualFold(h.name, "If-Match") {
+					d.set(h.name, h.value)
+				}
+			}
 		}
 		a := r.preconditioned(ctx, d, r.send(ctx, d))
 		r.conforms(ctx, d, a)
@@ -511,6 +515,7 @@ func (r *run) reads(ctx context.Context, o *operation, c call, a *answer) {
 		}
 		return ""
 	})
+	r.ranges(ctx, o, c, a)
 	if tag := a.header.Get("ETag"); tag != "" {
 		r.try(ctx, "contract.conditional", c.with(func(d *call) { d.set("If-None-Match", tag) }), "", func(b *answer) string {
 			if b.ok() && b.header.Get("ETag") == tag {
@@ -664,6 +669,7 @@ func (r *run) pages(ctx context.Context, o *operation, c call, limit spec.Declar
 	if step == nil {
 		return
 	}
+	keyset := strings.Contains(strings.ToLower(step.Name), "after")
 	walk := func() (string, call) {
 		var ids []string
 		next, d := "", bare.with(func(d *call) { d.give(limit, int64(2)) })
@@ -675,6 +681,8 @@ func (r *run) pages(ctx context.Context, o *operation, c call, limit spec.Declar
 				d.give(*step, int64(2*page))
 			case n == "page":
 				d.give(*step, int64(page+1))
+			case next == "" && keyset && len(ids) > 0: // the key of the last item is where the next page begins
+				d.give(*step, ids[len(ids)-1])
 			case next == "":
 				return finish(ids, r, ctx, bare, limit, o), d
 			default:

@@ -22,8 +22,9 @@ type operation struct {
 	d    *spec.Declared
 	key  string
 	skip bool
-	item *resource // that the last parameter of its path names
-	list *resource // whose collection it is on
+	item *resource  // that the last parameter of its path names
+	list *resource  // whose collection it is on
+	same *operation // GET of the same path
 
 	reached map[int]int
 	sent    map[string]bool
@@ -41,6 +42,11 @@ type resource struct {
 func (r *run) relate() {
 	byPath := map[string]*resource{}
 	for _, o := range r.ops {
+		for _, g := range r.ops {
+			if g.Method == http.MethodGet && g.Template == o.Template {
+				o.same = g
+			}
+		}
 		i := strings.LastIndexByte(o.Template, '/')
 		if last := o.Template[i+1:]; strings.HasPrefix(last, "{") && strings.HasSuffix(last, "}") {
 			x := byPath[o.Template]
@@ -274,7 +280,7 @@ func (r *run) fill(ctx context.Context, template string, as *Identity, fresh boo
 	}
 	j := strings.LastIndexByte(template[:i], '{')
 	name := template[j+1 : i]
-	up, ok := r.fill(ctx, template[:j], as, false, depth+1)
+	up, ok := r.fill(ctx, template[:j], as, fresh, depth+1)
 	if !ok {
 		return "", false
 	}
@@ -352,7 +358,13 @@ func (r *run) valid(ctx context.Context, o *operation, as *Identity, lean bool, 
 		return c, false
 	}
 	m := &maker{rng: r.rng(o.key, salt), lean: lean, tag: "sp", request: true, pick: salt}
-	m.ids = func(name string, s *shape) (any, bool) { return r.reference(ctx, o, name, s, as, depth) }
+	m.ids = func(name string, s *shape) (any, bool) {
+		v, ok := r.reference(ctx, o, name, s, as, depth)
+		if text, isText := v.(string); ok && isText {
+			c.refs = append(c.refs, text)
+		}
+		return v, ok
+	}
 	for _, p := range o.d.Params {
 		if p.In == sallyport.InPath {
 			c.params = append(c.params, string(p.In)+" "+p.Name)
@@ -375,6 +387,11 @@ func (r *run) valid(ctx context.Context, o *operation, as *Identity, lean bool, 
 		if strings.EqualFold(p.Name, "Idempotency-Key") && shapeOf(p.Schema).format != "uuid" {
 			if u := m.uuid(); shapeOf(p.Schema).pattern == "" && shapeOf(p.Schema).maxLen < 0 || shapeOf(p.Schema).maxLen >= 36 {
 				v = u
+			}
+		}
+		if p.In == sallyport.InHeader && strings.EqualFold(p.Name, "If-Match") {
+			if v = r.tagAt(ctx, o, c.path, as); v == "" {
+				v = "*"
 			}
 		}
 		c.give(p, v)
@@ -417,28 +434,8 @@ func (r *run) valid(ctx context.Context, o *operation, as *Identity, lean bool, 
 }
 
 func (m *maker) multipart(n spec.Node) (string, []byte, bool) {
-	v, ok := m.value(n, "", 0)
-	o, isObject := v.(map[string]any)
-	if !ok || !isObject {
-		return "", nil, false
-	}
-	var b strings.Builder
-	names := make([]string, 0, len(o))
-	for k := range o {
-		names = append(names, k)
-	}
-	slices.Sort(names)
-	for _, k := range names {
-		file := ""
-		for _, p := range shapeOf(n).props {
-			if p.name == k && (shapeOf(p.node).format == "binary" || p.node.Get("contentMediaType").Value != nil) {
-				file = `; filename="sallyport.txt"` + "\r\nContent-Type: text/plain"
-			}
-		}
-		fmt.Fprintf(&b, "--sallyport\r\nContent-Disposition: form-data; name=%q%s\r\n\r\n%v\r\n", k, file, o[k])
-	}
-	b.WriteString("--sallyport--\r\n")
-	return "multipart/form-data; boundary=sallyport", []byte(b.String()), true
+	parts, ok := m.pieces(n)
+	return "multipart/form-data; boundary=" + boundary, multipartBody(parts), ok
 }
 
 func (r *run) cannot(o *operation, why string) {
@@ -545,6 +542,23 @@ func (o *operation) broken(set *spec.Set, c *call) []spec.Problem {
 	o.CheckParams(&k, &m, c.rawQuery(), h)
 	o.CheckBody(&k, c.media, c.body)
 	return slices.Clone(k.Problems)
+}
+
+// reader is the operation that reads what o changes, nil when there is none.
+func (o *operation) reader() *operation {
+	if o.item != nil {
+		return o.item.read
+	}
+	return o.same
+}
+
+// tagAt is the entity tag of what o changes, "" when it has none.
+func (r *run) tagAt(ctx context.Context, o *operation, path string, as *Identity) string {
+	g := o.reader()
+	if g == nil || g.skip {
+		return ""
+	}
+	return r.send(ctx, call{op: g, method: http.MethodGet, path: path, as: as}).header.Get("ETag")
 }
 
 func (o *operation) admits(c *call) bool { return len(o.broken(o.set, c)) == 0 }

@@ -38,6 +38,7 @@ func (r *run) operations(ctx context.Context) {
 		if mid := took[len(took)/2]; mid > r.Latency {
 			r.find("operations.latency", c, Finding{Detail: fmt.Sprintf("half of the answers take longer than %v, the budget is %v", mid.Round(time.Millisecond), r.Latency)})
 		}
+		r.order(ctx, c, first)
 		r.judged("operations.stable", o)
 		delete(statuses, http.StatusTooManyRequests)
 		if len(statuses) > 1 {
@@ -69,6 +70,7 @@ func (r *run) operations(ctx context.Context) {
 			r.find("operations.concurrency", c, Finding{Status: broken, Detail: fmt.Sprintf("%d requests at a time: answers %d", n, broken)})
 		}
 	}
+	r.suspensions(ctx)
 	r.limits(ctx)
 }
 

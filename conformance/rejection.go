@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -28,6 +29,9 @@ func (r *run) breaches(s *shape, text bool, salt string) (out []breach) {
 	if len(s.enum) > 0 {
 		if _, ok := s.enum[0].(string); ok {
 			add("enum", "sallyport-none")
+			for _, v := range []string{"admin", "paid", "approved", "active", "ADMIN"} { // what would confer something
+				add("enum", v)
+			}
 		} else {
 			add("enum", int64(99887))
 		}
@@ -162,10 +166,10 @@ func (r *run) refuses(ctx context.Context, id string, c call, place, what string
 
 // state is what a changing request would change, as it reads.
 func (r *run) state(ctx context.Context, c call) []byte {
-	if c.op == nil || c.op.item == nil || c.op.item.read == nil || c.method == http.MethodGet || c.method == http.MethodHead {
+	if c.op == nil || c.op.reader() == nil || c.method != http.MethodPut && c.method != http.MethodPatch && c.method != http.MethodDelete {
 		return nil
 	}
-	a := r.send(ctx, call{op: c.op.item.read, method: http.MethodGet, path: c.path, as: c.as})
+	a := r.send(ctx, call{op: c.op.reader(), method: http.MethodGet, path: c.path, as: c.as})
 	if !a.ok() {
 		return nil
 	}
@@ -227,6 +231,8 @@ func (r *run) rejection(ctx context.Context, o *operation) {
 			r.refuses(ctx, b.check, d, place, "a value that breaks the "+strings.TrimPrefix(b.check, "reject.")+" of "+place)
 		}
 	}
+	r.uploads(ctx, o, c)
+	r.raw(ctx, o, c)
 	media, n, ok := o.jsonBody()
 	if !ok || !strings.Contains(media, "json") {
 		return
@@ -309,7 +315,7 @@ func (r *run) bodies(ctx context.Context, o *operation, c call, media string, n 
 		}
 		done := map[string]int{}
 		for _, b := range r.breaches(shapeOf(s.prop.node), false, o.key+place) {
-			if done[b.check] >= 2 || ctx.Err() != nil {
+			if done[b.check] >= 2 && b.check != "reject.enum" || ctx.Err() != nil {
 				continue
 			}
 			if d, ok := change(s.path, func(m map[string]any, k string) { m[k] = b.value }); ok {
@@ -346,6 +352,21 @@ func (r *run) bodies(ctx context.Context, o *operation, c call, media string, n 
 				r.refuses(ctx, b.check, d, place+"/*", "an item that breaks the "+strings.TrimPrefix(b.check, "reject.")+" of "+place)
 			}
 		}
+	}
+	for _, s := range spots {
+		sh := shapeOf(s.prop.node)
+		if sh.closed || !sh.is("object") || len(sh.props) > 0 || len(sh.choices) > 0 {
+			continue
+		}
+		place := "body /" + strings.Join(s.path, "/")
+		d, ok := change(s.path, func(m map[string]any, k string) { m[k] = "sallyport-deep" })
+		if !ok {
+			continue
+		}
+		const levels = 5000
+		deep := strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels)
+		d.body = bytes.Replace(d.body, []byte(`"sallyport-deep"`), []byte(deep), 1)
+		r.refuses(ctx, "reject.depth", d, place, fmt.Sprintf("a value nested %d deep", levels))
 	}
 	for _, path := range [][]string{{"sallyportUnknown"}} {
 		if d, ok := change(path, func(m map[string]any, k string) { m[k] = "x" }); ok {
@@ -411,4 +432,32 @@ func (r *run) forms(ctx context.Context, o *operation, c call, media string) {
 	if o.declares("413") {
 		form("reject.oversize", "body", "a body of 11 MB; 413 is declared", func(d *call) { d.body = append(slices.Clone(d.body), bytes.Repeat([]byte(" "), 11<<20)...) })
 	}
+}
+
+// raw breaks bodies that are neither JSON nor forms.
+func (r *run) raw(ctx context.Context, o *operation, c call) {
+	if _, _, ok := o.jsonBody(); ok || c.body == nil || strings.HasPrefix(c.media, "multipart/") || len(o.d.Bodies) == 0 {
+		return
+	}
+	change := func(id, place, what string, f func(*call)) {
+		d := c.with(f)
+		if o.takes("If-Match") {
+			if t, ok := r.tagged(ctx, d); ok {
+				d = t
+			}
+		}
+		r.refuses(ctx, id, d, place, what)
+	}
+	change("reject.media-type", "header Content-Type", "a body of a media type that is not declared", func(d *call) { d.media = "application/x-sallyport" })
+	if o.declares("413") {
+		change("reject.oversize", "body", "a body of 11 MB; 413 is declared", func(d *call) { d.body = bytes.Repeat([]byte("large "), 11<<20/6) })
+	}
+	if s := shapeOf(o.d.Bodies[0].Schema); s.minLen > 0 {
+		change("reject.length", "body", "an empty body", func(d *call) { d.body = []byte{} })
+	}
+}
+
+func breaks(pattern, text string) bool {
+	re, err := regexp.Compile(pattern)
+	return err == nil && !re.MatchString(text)
 }

@@ -63,7 +63,10 @@ func (r *run) security(ctx context.Context) {
 			r.owners(ctx, x)
 		}
 	}
+	r.below(ctx)
+	r.grants(ctx)
 	r.canary(ctx)
+	r.accounts(ctx)
 	r.surface(ctx)
 	if len(r.Identities) < 2 {
 		r.notRun("access to what others own: give two identities of one role, and one of another")
@@ -396,6 +399,12 @@ func (r *run) answersOf(ctx context.Context, o *operation, c call) {
 		}
 		return ""
 	})
+	r.try(ctx, "security.framing", c, "", func(a *answer) string {
+		if a.ok() && len(a.body) > 0 && a.header.Get("X-Frame-Options") == "" && !strings.Contains(a.header.Get("Content-Security-Policy"), "frame-ancestors") {
+			return "neither Content-Security-Policy with frame-ancestors nor X-Frame-Options"
+		}
+		return ""
+	})
 	if !o.open() {
 		r.try(ctx, "security.cache", c, "", func(a *answer) string {
 			cc := strings.ToLower(a.header.Get("Cache-Control"))
@@ -550,6 +559,7 @@ func (r *run) assignment(ctx context.Context, o *operation, c call) {
 		order = append(order, k)
 	}
 	slices.Sort(order)
+	r.closed(ctx, o, c, media, n, names)
 	for _, k := range order {
 		v := names[k]
 		writable := slices.ContainsFunc(in.props, func(p prop) bool { return p.name == k && !shapeOf(p.node).readOnly })
@@ -594,6 +604,97 @@ func (r *run) assignment(ctx context.Context, o *operation, c call) {
 			r.find("security.mass-assignment", d, Finding{Place: "body /" + k, Status: a.status, Detail: "a member that is the server's to set takes the caller's value"})
 		}
 	}
+}
+
+// closed sends members that only the server sets, in each object of a body whose
+// schema admits no others: they must be refused, whatever becomes of them.
+func (r *run) closed(ctx context.Context, o *operation, c call, media string, n spec.Node, names map[string]any) {
+	var walk func(n, reply spec.Node, path []string)
+	walk = func(n, reply spec.Node, path []string) {
+		s := shapeOf(n)
+		if len(path) > 4 {
+			return
+		}
+		in := map[string]any{}
+		for k, v := range names {
+			if v != nil {
+				in[k] = v
+			}
+		}
+		other := map[string]spec.Node{}
+		for _, p := range shapeOf(reply).props {
+			other[p.name] = p.node
+			m := &maker{rng: r.rng("closed", o.key, p.name)}
+			if v, ok := m.value(p.node, p.name, 0); ok {
+				in[p.name] = v
+			}
+		}
+		for _, p := range s.props {
+			delete(in, p.name)
+			q := shapeOf(p.node)
+			switch {
+			case q.is("object"):
+				walk(p.node, other[p.name], append(slices.Clone(path), p.name))
+			case q.is("array") && shapeOf(q.items).is("object"):
+				walk(q.items, shapeOf(other[p.name]).items, append(slices.Clone(path), p.name, ""))
+			}
+		}
+		if !s.closed {
+			return
+		}
+		keys := make([]string, 0, len(in))
+		for k := range in {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			d, ok := r.ready(ctx, o, c.as, false)
+			if !ok || ctx.Err() != nil {
+				return
+			}
+			var body any
+			if json.Unmarshal(d.body, &body) != nil {
+				return
+			}
+			at := body
+			for _, name := range path {
+				switch x := at.(type) {
+				case map[string]any:
+					at = x[name]
+				case []any:
+					if at = nil; len(x) > 0 {
+						at = x[0]
+					}
+				}
+			}
+			m, ok := at.(map[string]any)
+			if !ok {
+				return
+			}
+			m[k] = in[k]
+			d.body = encode(media, body)
+			if len(o.broken(r.Spec, &d)) != 1 {
+				continue
+			}
+			place := "body /" + strings.Join(append(slices.Clone(path), k), "/")
+			a := r.try(ctx, "security.mass-assignment", d, place, func(a *answer) string {
+				if a.ok() {
+					return fmt.Sprintf("a member that the schema does not admit and that is the server's to set is accepted with %d", a.status)
+				}
+				return ""
+			})
+			if o.Method == http.MethodPost {
+				r.born(o.list, d, a)
+			}
+		}
+	}
+	var reply spec.Node
+	for _, a := range o.d.Answers {
+		if a.Status[0] == '2' && len(a.Media) > 0 {
+			reply = a.Media[0].Schema
+		}
+	}
+	walk(n, reply, nil)
 }
 
 // overrides send a method in a header.
@@ -684,17 +785,17 @@ func (r *run) canary(ctx context.Context) {
 	go server.Serve(l)
 	defer server.Close()
 	for _, c := range list {
+		r.stored(ctx, c)
+	}
+	for _, c := range spelled(list, l.Addr(), r.Profile == Safe) {
 		before := hits.Load()
+		to := c.to
+		c := c.call
+		if probe := c.with(func(d *call) { d.fillMark(to) }); r.known("security.ssrf", c.op, "address") || !c.op.admits(&probe) {
+			continue
+		}
 		d := c.with(func(d *call) {
-			to := "http://" + l.Addr().String() + "/sallyport"
-			for i := range d.query {
-				if d.query[i].value == canaryMark {
-					d.query[i].value = to
-				}
-			}
-			if d.body != nil {
-				d.body = []byte(strings.ReplaceAll(string(d.body), canaryMark, to))
-			}
+			d.fillMark(to)
 		})
 		a := r.send(ctx, d)
 		if d.method == http.MethodPost {
@@ -708,6 +809,63 @@ func (r *run) canary(ctx context.Context) {
 		if hits.Load() > before {
 			r.find("security.ssrf", d, Finding{Place: "address", Status: a.status, Detail: "the server calls the address that it is given, on its own machine's network"})
 		}
+	}
+}
+
+// fillMark puts an address where the mark of a canary stands.
+func (c *call) fillMark(to string) {
+	for i := range c.query {
+		if c.query[i].value == canaryMark {
+			c.query[i].value = to
+		}
+	}
+	if c.body != nil {
+		c.body = []byte(strings.ReplaceAll(string(c.body), canaryMark, to))
+	}
+}
+
+type addressedCall struct {
+	call
+	to string
+}
+
+// spelled gives each call every way to write the address of the listener
+// (OWASP Server-Side Request Forgery Prevention Cheat Sheet).
+func spelled(list []call, at net.Addr, few bool) (out []addressedCall) {
+	host, port, _ := net.SplitHostPort(at.String())
+	hosts := []string{host}
+	if host == "127.0.0.1" {
+		hosts = append(hosts, "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "localhost.", "0")
+	}
+	if few {
+		hosts = hosts[:min(2, len(hosts))]
+	}
+	for _, c := range list {
+		for _, h := range hosts {
+			out = append(out, addressedCall{c, "http://" + h + ":" + port + "/sallyport"})
+		}
+	}
+	return out
+}
+
+// stored gives addresses of private networks to what will be called later.
+func (r *run) stored(ctx context.Context, c call) {
+	text := strings.ToLower(c.op.Template)
+	if c.op.Method == http.MethodGet || !strings.Contains(text, "hook") && !strings.Contains(text, "callback") && !strings.Contains(text, "subscription") && !strings.Contains(text, "notif") {
+		return
+	}
+	for _, host := range []string{"127.0.0.1", "169.254.169.254", "10.0.0.1", "[::1]", "localhost", "2130706433"} {
+		d := c.with(func(d *call) { d.fillMark("http://" + host + "/sallyport") })
+		if !c.op.admits(&d) {
+			continue
+		}
+		a := r.try(ctx, "security.ssrf", d, "stored", func(a *answer) string {
+			if a.ok() {
+				return fmt.Sprintf("an address of a private network is kept to be called later: %d", a.status)
+			}
+			return ""
+		})
+		r.born(c.op.list, d, a)
 	}
 }
 

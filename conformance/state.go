@@ -215,6 +215,12 @@ func (r *run) holds(ctx context.Context, o *operation, c call, a *answer, id, wh
 		return
 	}
 	r.judged(id, o)
+	if media, _, _ := strings.Cut(a.media(), ";"); !strings.Contains(c.media, "json") {
+		if media == c.media && !bytes.Equal(a.body, c.body) {
+			r.find(id, c, Finding{Place: "body", Detail: what, Status: a.status})
+		}
+		return
+	}
 	var sent map[string]any
 	got, _ := a.value().(map[string]any)
 	if json.Unmarshal(c.body, &sent) != nil || got == nil {
@@ -315,6 +321,15 @@ func (r *run) foreign(ctx context.Context, x *resource, as *Identity, m *made) {
 	other := r.thing(ctx, parent, as, true, 0)
 	if child == nil || other == nil || strings.HasPrefix(child.path, other.path+"/") {
 		return
+	}
+	if x.all != nil && !x.all.skip {
+		if c, ok := r.valid(ctx, x.all, as, true, 0); ok {
+			c.path = other.path + x.collection[i+1:]
+			r.judged("state.foreign-parent", x.all)
+			if r.lists(ctx, c, child.id) == 1 && r.lists(ctx, c, child.id) == 1 {
+				r.find("state.foreign-parent", c, Finding{Place: "list", Detail: "a child is in the list of a parent that it does not belong to", Seen: "2 of 2"})
+			}
+		}
 	}
 	path := other.path + x.collection[i+1:] + "/" + child.path[strings.LastIndexByte(child.path, '/')+1:]
 	for _, o := range []*operation{x.read, x.put, x.patch, x.gone} {

@@ -30,7 +30,7 @@ type conformCmd struct {
 	Requests int           `help:"Most requests. Default 20000, safe 4000."`
 	Rate     float64       `help:"Most requests a second. Default: as they come."`
 	Time     time.Duration `help:"Longest time. Default 10m, safe 40s."`
-	Latency  time.Duration `help:"Budget of an answer's time. Default 5s."`
+	Latency  time.Duration `help:"Budget of an answer's time. Default 2s."`
 	Header   []string      `sep:"none" help:"Header of every request, Name: value. Secrets as env: or file:."`
 	Canary   string        `help:"Own address (host:port) that the target may reach, to catch server-side requests. Default 127.0.0.1, a free port."`
 	List     bool          `help:"List the kinds of check and end."`
