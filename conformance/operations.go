@@ -38,7 +38,11 @@ func (r *run) operations(ctx context.Context) {
 		if mid := took[len(took)/2]; mid > r.Latency {
 			r.find("operations.latency", c, Finding{Detail: fmt.Sprintf("half of the answers take longer than %v, the budget is %v", mid.Round(time.Millisecond), r.Latency)})
 		}
-		r.order(ctx, c, first)
+		bare := c.with(func(d *call) { d.query = nil })
+		if !o.admits(&bare) {
+			bare = c
+		}
+		r.order(ctx, bare)
 		r.judged("operations.stable", o)
 		delete(statuses, http.StatusTooManyRequests)
 		if len(statuses) > 1 {

@@ -78,6 +78,9 @@ func (r *run) breaches(s *shape, text bool, salt string) (out []breach) {
 		}
 		if s.pattern != "" {
 			base, ok := m.text(s, "")
+			if ok {
+				add("pattern", "-"+base.(string))
+			}
 			for _, bad := range []string{" ", "\u00e9", "!", "a", "A", "0", "/"} {
 				add("pattern", bad)
 				if ok {
@@ -315,7 +318,7 @@ func (r *run) bodies(ctx context.Context, o *operation, c call, media string, n 
 		}
 		done := map[string]int{}
 		for _, b := range r.breaches(shapeOf(s.prop.node), false, o.key+place) {
-			if done[b.check] >= 2 && b.check != "reject.enum" || ctx.Err() != nil {
+			if done[b.check] >= 2 && b.check != "reject.enum" && (b.check != "reject.pattern" || done[b.check] >= 4) || ctx.Err() != nil {
 				continue
 			}
 			if d, ok := change(s.path, func(m map[string]any, k string) { m[k] = b.value }); ok {
@@ -363,7 +366,7 @@ func (r *run) bodies(ctx context.Context, o *operation, c call, media string, n 
 		if !ok {
 			continue
 		}
-		const levels = 5000
+		const levels = 1000
 		deep := strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels)
 		d.body = bytes.Replace(d.body, []byte(`"sallyport-deep"`), []byte(deep), 1)
 		r.refuses(ctx, "reject.depth", d, place, fmt.Sprintf("a value nested %d deep", levels))

@@ -19,6 +19,7 @@ func TestCheckExitCodes(t *testing.T) {
 	body := "{}"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		switch {
 		case r.URL.Path != "/a":

@@ -50,6 +50,7 @@ func notesAt(t *testing.T, addr, boot string, broken bool) *notes {
 			n.users.Add(1)
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 		w.Header().Set("Cache-Control", "no-store")
 		id, found := strings.CutPrefix(r.URL.Path, "/notes/")
 		switch {

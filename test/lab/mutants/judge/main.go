@@ -60,7 +60,7 @@ func measure(profile conformance.Profile, seeds int, only string, held, verbose 
 	kinds, open, apart := map[string]*count{}, count{}, count{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	places := make(chan struct{}, 3) // at a time: most of a run is waiting
+	places := make(chan struct{}, 8) // at a time: most of a run is waiting
 	for _, s := range mutants.Servers() {
 		blamed := map[string]bool{} // on the correct server too: finds nothing
 		for _, f := range run(s, "", profile, 1).Findings {
