@@ -24,6 +24,7 @@ var catalogue = []Check{
 	{"contract.deprecation", "Deprecated operations say so", "RFC 9745; callers learn in time.", "API9:2023", "CWE-477", Warning},
 	{"contract.idempotency-key", "Idempotency keys hold", "A retry must not pay twice.", "API6:2023", "CWE-837", Error},
 
+	{"contract.breaking-change", "What callers use stays", "A new contract must not break those who keep to the old one, as traffic shows them.", "API9:2023", "CWE-439", Error},
 	{"contract.range", "Parts are what was asked for", "RFC 9110 section 14: downloads that go on where they stopped are put together wrongly.", "", "CWE-394", Error},
 
 	{"reject.required", "What is required must be there", "Code behind the check relies on it.", "API8:2023", "CWE-20", Error},

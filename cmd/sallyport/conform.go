@@ -33,6 +33,7 @@ type conformCmd struct {
 	Latency  time.Duration `help:"Budget of an answer's time. Default 2s."`
 	Header   []string      `sep:"none" help:"Header of every request, Name: value. Secrets as env: or file:."`
 	Canary   string        `help:"Own address (host:port) that the target may reach, to catch server-side requests. Default 127.0.0.1, a free port."`
+	Against  string        `help:"Older description: changes that break who keeps to it fail the check. Without --target only this is done."`
 	List     bool          `help:"List the kinds of check and end."`
 }
 
@@ -86,8 +87,23 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 	if p.Spec, err = spec.Load(ctx, sources, o); err != nil {
 		return &refused{err.Error()}
 	}
+	breaks, err := k.against(ctx, p.Spec)
+	if err != nil {
+		return err
+	}
+	if p.Target == "" && k.Against != "" {
+		r := &conformance.Report{API: k.Of, Profile: p.Profile, Seed: k.Seed, Passed: true, Started: time.Now(), NotRun: []string{"no instance was tested: give --target"}}
+		r.Add(breaks)
+		if err := k.write(r, s.out); err != nil {
+			return err
+		}
+		if !r.Passed {
+			return errFailed
+		}
+		return nil
+	}
 	if p.Target == "" {
-		return fmt.Errorf("%w: say which instance: --target http://host:port", errConfig)
+		return fmt.Errorf("%w: %v", errConfig, errNoTarget)
 	}
 	terminal := false
 	if f, ok := s.errs.(*os.File); ok {
@@ -106,6 +122,7 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 	if err != nil && r == nil {
 		return fmt.Errorf("%w: %v", errConfig, err)
 	}
+	r.Add(breaks)
 	if werr := k.write(r, s.out); werr != nil {
 		return werr
 	}

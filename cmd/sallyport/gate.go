@@ -34,6 +34,7 @@ type gateConfig struct {
 	Skip       stringList        `yaml:"skip" doc:"Operations (\"DELETE /users/{id}\") and checks that are not run."`
 	Requests   int               `yaml:"requests" doc:"Requests of one test at most. Default 20000, safe 4000."`
 	Rate       int               `yaml:"rate" doc:"Requests a second of one test at most. Default 200 while an instance serves, else as they come."`
+	Breaking   breakingConfig    `yaml:"breaking" doc:"Changes of the specification that break who uses the API."`
 	Parallel   int               `yaml:"parallel" doc:"Instances of the API tested at once. Default 2."`
 }
 
@@ -103,6 +104,7 @@ func (c *config) checkGate(a *apiConfig, path string, bad func(string, string, .
 	case b.JSON != "" && b.JSON[0] != '/':
 		bad(path+".identity.json", "%q is not a JSON pointer such as /boot_id", b.JSON)
 	}
+	g.Breaking.check(path+".breaking", bad)
 	if g.Every < 0 || g.Every > 0 && g.Every < time.Minute {
 		bad(path+".every", "%s is shorter than a minute", g.Every)
 	}
@@ -215,6 +217,9 @@ func (e *engine) test(ctx context.Context, s gate.Subject) (gate.Outcome, error)
 	if ctx.Err() != nil {
 		return gate.Outcome{}, ctx.Err()
 	}
+	if err := e.changes(ctx, a, set, report); err != nil {
+		return gate.Outcome{}, err
+	}
 	b, err := json.Marshal(report)
 	if err != nil {
 		return gate.Outcome{}, err
@@ -234,7 +239,11 @@ func summaryOf(r *conformance.Report) string {
 			continue
 		}
 		n++
-		if name := f.Check + " at " + f.Operation; !slices.Contains(names, name) && len(names) < 3 {
+		name := f.Check + " at " + f.Operation
+		if f.Check == "contract.breaking-change" {
+			name += " (" + f.Detail + ")"
+		}
+		if !slices.Contains(names, name) && len(names) < 3 {
 			names = append(names, name)
 		}
 	}
