@@ -79,6 +79,9 @@ func (r *rates) add(fresh []seen) {
 	var second, minute tallied
 	for i := range fresh {
 		s := &fresh[i]
+		if s.source {
+			continue
+		}
 		r.total++
 		at := min(s.at.Unix(), now) // the clock of another node may run ahead
 		if at > now-seconds {

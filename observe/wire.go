@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type glance struct {
 	status int
 	action sallyport.Action
 	plain  bool // allowed, without reasons
+	source bool // read from a source: nobody decided about it
 	raw    []byte
 }
 
@@ -207,6 +209,8 @@ func (w *wire) exchange(g *glance) {
 			g.id = w.text()
 		case 2:
 			g.at = w.time()
+		case 5:
+			g.source = bytes.HasPrefix(w.bytes(), []byte(SourcePrefix))
 		case 6:
 			if b := w.bytes(); string(b) != w.api {
 				w.api = string(b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -372,4 +373,34 @@ func (s *Stream) close() error {
 	_ = l.nc.FlushTimeout(time.Second) // last acknowledgements of consumers
 	l.close()
 	return nil
+}
+
+// Holds reports which of ids, given with publications, the stream has behind the
+// sequence after. It reads every message there, so that after is best the
+// sequence of an earlier acknowledgement; one that has left the stream since
+// counts as not there.
+func (s *Stream) Holds(ctx context.Context, after uint64, ids []string) (map[string]bool, error) {
+	l, err := s.now()
+	if err != nil {
+		return nil, fmt.Errorf("look for publications: %w", err)
+	}
+	stream, err := l.js.Stream(ctx, streamName)
+	if err != nil {
+		return nil, fmt.Errorf("look for publications: %w", s.failure(l, err))
+	}
+	out := map[string]bool{}
+	state := stream.CachedInfo().State
+	for seq := max(after+1, state.FirstSeq); seq <= state.LastSeq && len(out) < len(ids); seq++ {
+		m, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for publications: %w", s.failure(l, err))
+		}
+		if id := m.Header.Get(jetstream.MsgIDHeader); slices.Contains(ids, id) {
+			out[id] = true
+		}
+	}
+	return out, nil
 }

@@ -39,6 +39,7 @@ type config struct {
 	APIs           []apiConfig    `yaml:"apis" doc:"The APIs behind this door."`
 	Notify         []notifyTarget `yaml:"notify" doc:"Places that are notified of incidents. Default none: nothing is sent."`
 	Incidents      incidentConfig `yaml:"incidents" doc:"When incidents are due, and how long they are kept."`
+	Sources        []sourceConfig `yaml:"sources" doc:"Where other doors write down what they let through: access logs and the like."`
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
 	Doors      []doorConfig      `yaml:"doors" doc:"Doors at which proxies that run already ask for decisions."`
@@ -459,6 +460,7 @@ func (c *config) check(m *mistakes) {
 	}
 	c.checkEgress(seen, bad)
 	c.checkDoors(bad)
+	c.checkSources(bad)
 	c.checkIncidents(bad)
 }
 

@@ -224,6 +224,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 	e.limitMetrics(gauge, counter)
 	reg.MustRegister(incidentMetrics{e}, doorMetrics{e})
 	reg.MustRegister(&e.catalogue)
+	reg.MustRegister(sourceMetrics{e})
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
 	}

@@ -78,6 +78,7 @@ type engine struct {
 	console   *console.Console
 	incidents *incident.Book
 	catalogue catalogues
+	sources   *sourceBook                                                 // nil: this process has no control
 	results   func(context.Context, time.Time) ([]incident.Result, error) // of tests, since a time; nil: nothing is tested
 
 	reloading sync.Mutex // one change at a time
@@ -266,6 +267,12 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	if e.inventory != nil {
 		start(&back, behind, "catalogues", func(ctx context.Context) error { return e.catalogue.run(ctx, e) })
+	}
+	if e.cfg.has(roleControl) {
+		if err := e.openSources(first); err != nil {
+			return fmt.Errorf("open the sources: %w", err)
+		}
+		start(&front, doors, "sources", e.sources.Run)
 	}
 	e.announce(ctx, listeners, outward, consoleURL)
 	start(&front, doors, "watch of API keys", e.watchKeys)
@@ -469,6 +476,10 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	e.take(next)
 	if e.gate != nil {
 		e.gate.Configure(next.demands())
+	}
+	if e.sources != nil {
+		e.sources.placer.take(next)
+		e.sources.configure(cfg)
 	}
 	if err := e.declare(ctx, next); err != nil {
 		e.log.Error("declare", "error", err)

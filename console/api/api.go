@@ -133,6 +133,7 @@ func New(o Options) (*API, error) {
 	a.poolOperations()
 	a.doorOperations()
 	a.catalogueOperations()
+	a.sourceOperations()
 	a.inventoryOperations()
 	a.decisionOperations()
 	a.reliefOperations()
