@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A why=(
   [postgresql]="the system of record beyond one machine" [redis-server]="counts limits for several nodes" [nginx-light]="the peer that costs are compared with, and that asks at our door"
+  [apache2]="writes logs that are read as a source"
   [chromium]="the console is tested in a browser" [wrk]="makes load"
   [libxml2-utils]="xmllint, the judge of XML Schema"
   [libnginx-mod-http-js]="nginx sends bodies to our door" [haproxy]="asks at our door by SPOE" [caddy]="asks at our door by forward_auth" [squid]="asks at our door by ICAP"
@@ -21,7 +22,7 @@ if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are tak
   exit 0
 fi
 case "${1:-test}" in
-  test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid) ;;
+  test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid apache2) ;;
   bench) need=(nginx-light wrk) ;;
   tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
   *) echo "usage: test/setup.sh test|bench|tls|dex" >&2; exit 2 ;;

@@ -51,13 +51,14 @@ type step struct {
 
 // A Format reads lines. It is immutable and safe for concurrent use.
 type Format struct {
-	name  string
-	first string // before the first field
-	steps []step
-	json  bool
-	w3c   bool
-	loose bool // what comes behind the last field does not matter
-	zone  *time.Location
+	name   string
+	first  string // before the first field
+	steps  []step
+	json   bool
+	w3c    bool
+	headed bool // a syslog header may stand before it
+	loose  bool // what comes behind the last field does not matter
+	zone   *time.Location
 }
 
 // Name is the format's name, or the beginning of what it was compiled from.
@@ -115,7 +116,9 @@ func Compile(text string, zone *time.Location) (*Format, error) {
 	case strings.Contains(text, "%REQ(") || strings.Contains(text, "%START_TIME"):
 		f, err = compile(text, envoyField)
 	case strings.Contains(text, "%ci") || strings.Contains(text, "%HM") || strings.Contains(text, "%ST"):
-		f, err = compile(text, haproxyField)
+		if f, err = compile(text, haproxyField); f != nil {
+			f.headed = true
+		}
 	case strings.Contains(text, "$"):
 		f, err = compile(text, nginxField)
 	case strings.Contains(text, "%"):
@@ -284,6 +287,9 @@ var haproxyNames = map[string]kind{"ci": client, "t": clock, "tr": clock, "T": c
 func haproxyField(s string) (kind, string, int) {
 	if s[0] != '%' || len(s) < 2 {
 		return 0, "", 0
+	}
+	if strings.HasPrefix(s, "%ci:%cp") {
+		return client, "", 7 // IPv6 has colons of its own
 	}
 	i := 1
 	flags := false

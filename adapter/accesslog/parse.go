@@ -90,6 +90,11 @@ func (p *Parser) Parse(line []byte) (*sallyport.Exchange, error) {
 
 func (p *Parser) steps(d *draft, s string) error {
 	f := p.f
+	if f.headed {
+		if i := strings.Index(s, "]: "); i > 0 && i < 200 && strings.IndexByte(s[:i], '/') < 0 {
+			s = s[i+3:]
+		}
+	}
 	if !strings.HasPrefix(s, f.first) {
 		return errShape
 	}
@@ -310,6 +315,9 @@ func (d *draft) target(v string) error {
 	if v == "" || v[0] != '/' && v != "*" && x.Method != "CONNECT" {
 		return errRequest
 	}
+	if strings.Contains(v, `\x`) { // what nginx and Apache make of bytes beyond ASCII
+		v = strings.ReplaceAll(v, `\x`, "%")
+	}
 	path, q, _ := strings.Cut(v, "?")
 	x.Path = path
 	if q != "" {
@@ -389,9 +397,16 @@ func (p *Parser) address(s string) (netip.Addr, bool) {
 	if err != nil {
 		ap, err := netip.ParseAddrPort(s)
 		if err != nil {
-			return a, false
+			i := strings.LastIndexByte(s, ':')
+			if i < 0 {
+				return a, false
+			}
+			if a, err = netip.ParseAddr(s[:i]); err != nil { // HAProxy writes no brackets
+				return a, false
+			}
+		} else {
+			a = ap.Addr()
 		}
-		a = ap.Addr()
 	}
 	a = a.Unmap().WithZone("")
 	if len(p.clients) > 4096 {

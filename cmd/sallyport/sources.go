@@ -183,8 +183,8 @@ func hostName(s string) string {
 	return s
 }
 
-// running is a source with what is known of it.
-type running struct {
+// readingSource is a source with what is known of it.
+type readingSource struct {
 	observe.Source
 	kind string
 }
@@ -196,7 +196,7 @@ type sourceBook struct {
 	intake *observe.Intake
 
 	mu   sync.Mutex
-	list []*running
+	list []*readingSource
 	conf []sourceConfig
 	end  context.CancelFunc
 	wg   sync.WaitGroup
@@ -252,7 +252,7 @@ func (b *sourceBook) configure(c *config) {
 			continue
 		}
 		if s.File != "" {
-			b.start(ctx, &running{b.file(c.path(s.File), s), "file"})
+			b.start(ctx, &readingSource{b.file(c.path(s.File), s), "file"})
 			continue
 		}
 		source, err := c.source(s, b.placer.enter)
@@ -260,7 +260,7 @@ func (b *sourceBook) configure(c *config) {
 			b.e.log.Error("a source cannot be opened", "source", i, "error", err)
 			continue
 		}
-		b.start(ctx, &running{source, s.kind()})
+		b.start(ctx, &readingSource{source, s.kind()})
 	}
 }
 
@@ -276,7 +276,7 @@ func (c *config) source(s *sourceConfig, entry observe.Entry) (observe.Source, e
 
 // start runs one source, and when it fails tries again, ever more seldom; b.mu
 // is held.
-func (b *sourceBook) start(ctx context.Context, r *running) {
+func (b *sourceBook) start(ctx context.Context, r *readingSource) {
 	b.list = append(b.list, r)
 	b.wg.Go(func() {
 		for pause := time.Second; ; pause = min(2*pause, time.Minute) {
@@ -312,7 +312,7 @@ func (b *sourceBook) watchFiles(ctx context.Context, c *config, s *sourceConfig)
 			known[name] = true
 			b.mu.Lock()
 			if ctx.Err() == nil {
-				b.start(ctx, &running{b.file(name, s), "file"})
+				b.start(ctx, &readingSource{b.file(name, s), "file"})
 			}
 			b.mu.Unlock()
 		}

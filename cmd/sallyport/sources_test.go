@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The commands of the guide print what it says.
+func TestSourcesGuideRunsAsWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../examples/sources")); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "sallyport")); err != nil {
+		t.Fatal(err)
+	}
+	guide, err := os.ReadFile("../../docs/guides/sources.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for block := range strings.SplitSeq(string(guide), "```console\n") {
+		block, _, ok := strings.Cut(block, "```")
+		if !ok || !strings.HasPrefix(block, "$ ") {
+			continue
+		}
+		for step := range strings.SplitSeq(block[2:], "\n$ ") {
+			command, want, _ := strings.Cut(step, "\n")
+			c := exec.Command("bash", "-c", command)
+			c.Dir, c.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), asCommand+"=1")
+			out, _ := c.Output()
+			if got := strings.ReplaceAll(strings.TrimSpace(string(out)), dir+"/", ""); got != strings.TrimSpace(want) {
+				t.Errorf("%s\ngot  %s\nwant %s", command, got, want)
+			}
+			ran++
+		}
+	}
+	if ran < 7 {
+		t.Errorf("%d commands of the guide ran", ran)
+	}
+}
+
+// A log that grows while the product runs: what a specification declares is
+// counted there, what none does is a shadow, a host of no API is a candidate,
+// and a restart counts nothing twice.
+func TestLogsReachTheInventory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.configure(t, "sources: [{file: \"*.access\"}]")
+	log := filepath.Join(s.dir, "edge.access")
+	add := func(list ...string) {
+		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, l := range list {
+			host, rest, _ := strings.Cut(l, " ")
+			fmt.Fprintf(f, "%s:443 192.0.2.7 - - [%s] \"%s HTTP/1.1\" 200 5 \"-\" \"x\"\n", host, time.Now().Format("02/Jan/2006:15:04:05 -0700"), rest)
+		}
+	}
+	add("pets.example.test GET /pets/7", "pets.example.test GET /pets/7", "pets.example.test GET /hidden/export?access_token=s3cr3t-Zq8xV2mK9pLw4TnR", "old.example.test GET /v0/users", "not a line")
+	p := s.start(t)
+	m := p.wait(`/setup#(\S+)`)
+	d := p.signIn(m[1], "correct horse battery staple")
+	type api struct {
+		Name   string `json:"name"`
+		Counts struct {
+			Requests int64 `json:"requests"`
+		} `json:"counts"`
+		Configured bool `json:"configured"`
+	}
+	counts := func(pets, old int64) {
+		t.Helper()
+		eventually(t, 20*time.Second, func() string {
+			var list struct {
+				APIs []api `json:"apis"`
+			}
+			d.do(http.MethodGet, "/apis", nil, http.StatusOK, &list)
+			found := map[string]api{}
+			for _, a := range list.APIs {
+				found[a.Name] = a
+			}
+			if a, b := found["pets"], found["old.example.test"]; a.Counts.Requests == pets && b.Counts.Requests == old && a.Configured && !b.Configured {
+				return ""
+			}
+			return fmt.Sprintf("the inventory has %+v", list.APIs)
+		})
+	}
+	counts(3, 1)
+	var ops struct {
+		Operations []struct {
+			Template string `json:"template"`
+			Declared bool   `json:"declared"`
+			Shadow   bool   `json:"shadow"`
+		} `json:"operations"`
+	}
+	eventually(t, 10*time.Second, func() string {
+		d.do(http.MethodGet, "/operations?api=pets", nil, http.StatusOK, &ops)
+		for _, o := range ops.Operations {
+			if o.Template == "/hidden/export" && o.Shadow {
+				return ""
+			}
+		}
+		return fmt.Sprintf("operations %+v", ops)
+	})
+	var sources struct {
+		Sources []struct {
+			Name, Format, State, FirstBad string
+			Read, Emitted, Bad            uint64
+		} `json:"sources"`
+	}
+	d.do(http.MethodGet, "/sources", nil, http.StatusOK, &sources)
+	if len(sources.Sources) != 1 || sources.Sources[0].Format != "apache-vhost" || sources.Sources[0].Emitted != 4 {
+		t.Errorf("sources %+v", sources)
+	}
+	if n := p.metric("sallyport_source_exchanges_total{source=\"log:" + log + "\"}"); n != 4 {
+		t.Errorf("the metric is %v", n)
+	}
+	p.cmd.Process.Kill()
+	<-p.done
+	add("pets.example.test GET /pets/7")
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	add("old.example.test GET /v0/users")
+	p = s.start(t)
+	d = p.signIn("", "correct horse battery staple")
+	counts(4, 2)
+	p.stop()
+	b, _ := os.ReadFile(log)
+	if strings.Contains(p.output(), "s3cr3t") || len(b) == 0 {
+		t.Error("the output holds a secret")
+	}
+}
+
+// Mistakes are named with their place.
+func TestSourcesAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"sources: [{zone: Nowhere/City, file: a}]": "sources[0].zone",
+		"sources: [{}]": "sources[0]",
+		"sources: [{file: a, format: \"$status\"}]": "no request line",
+		"sources: [{file: \"[\"}]":                  "sources[0].file",
+		"sources: [{file: a, format: nonsense}]":    "want one of json",
+	} {
+		_, err := parseConfig("x.yaml", []byte("listen: {gateway: \"127.0.0.1:1\"}\ntls: \"off\"\n"+text+"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
