@@ -35,7 +35,7 @@ type Intake struct {
 		Holds(ctx context.Context, after uint64, ids []string) (map[string]bool, error)
 	}
 	Dir    string        // for places; "" = none are kept
-	Batch  int           // exchanges in one event; default 512
+	Batch  int           // exchanges in one event; default 1024
 	Delay  time.Duration // an exchange waits at most this long for its batch; default 50 ms
 	Logger *slog.Logger
 
@@ -67,7 +67,7 @@ func (in *Intake) Published() uint64 { return in.published.Load() }
 // Run runs source until it ends or ctx does, and returns its error. What it has
 // yielded until then is on the stream when Run returns nil.
 func (in *Intake) Run(ctx context.Context, source Source) error {
-	r := &intaking{in: in, source: source, batch: cmp.Or(in.Batch, 512), delay: cmp.Or(in.Delay, 50*time.Millisecond), name: rand.Text()}
+	r := &intaking{in: in, source: source, batch: cmp.Or(in.Batch, 1024), delay: cmp.Or(in.Delay, 50*time.Millisecond), name: rand.Text()}
 	if resumer, ok := source.(Resumer); ok && in.Dir != "" {
 		r.resumer = resumer
 		sum := sha256.Sum256([]byte(source.Name()))
@@ -113,6 +113,7 @@ type intaking struct {
 	place   place
 	flights []flight
 	events  int
+	size    int // of the last event
 }
 
 // resume reads the place and asks the stream about what was on its way.
@@ -197,10 +198,11 @@ func (r *intaking) publish(ctx context.Context) error {
 }
 
 func (r *intaking) send(ctx context.Context, list []sallyport.Exchange, behind string) error {
-	data, err := sallyport.Event{Exchanges: list}.AppendBinary(nil)
+	data, err := sallyport.Event{Exchanges: list}.AppendBinary(make([]byte, 0, r.size+r.size/8+1024)) // the stream keeps it
 	if err != nil {
 		return err
 	}
+	r.size = len(data)
 	if len(data) > maxBatch && len(list) > 1 {
 		// Only the last part has the whole batch behind it.
 		half := len(list) / 2
