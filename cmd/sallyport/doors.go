@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport.dev/adapter/extauthz"
 	"sallyport.dev/adapter/forwardauth"
 	"sallyport.dev/adapter/icap"
 	"sallyport.dev/adapter/spoe"
@@ -27,11 +28,11 @@ import (
 // doorConfig is one place where proxies ask.
 type doorConfig struct {
 	Name    string         `yaml:"name" need:"1" doc:"Name in records: letters, digits, - and _."`
-	Kind    doorKind       `yaml:"kind" need:"1" enum:"forward_auth|spoe|icap" doc:"How it is asked: forward_auth (nginx, Caddy, Traefik), spoe (HAProxy) or icap (Squid)."`
+	Kind    doorKind       `yaml:"kind" need:"1" enum:"forward_auth|spoe|icap|envoy" doc:"How it is asked: forward_auth (nginx, Caddy, Traefik), spoe (HAProxy), icap (Squid) or envoy (ext_authz and ext_proc by gRPC)."`
 	Listen  string         `yaml:"listen" need:"1" doc:"host:port, or unix:PATH of a socket."`
 	Mode    string         `yaml:"mode" doc:"Mode of the Unix socket, in octal: who may open it may ask. Default 0600."`
 	Peers   []netip.Prefix `yaml:"peers" doc:"Networks whose hosts may ask. Default this machine."`
-	Token   string         `yaml:"token" doc:"Secret that the proxy sends, env:NAME or file:PATH (forward_auth). Default none."`
+	Token   string         `yaml:"token" doc:"Secret that the proxy sends, env:NAME or file:PATH (forward_auth, envoy). Default none."`
 	TLS     doorTLS        `yaml:"tls" doc:"TLS towards the proxy."`
 	Fail    doorFail       `yaml:"fail" need:"1" enum:"open|closed" doc:"What becomes of a request that could not be decided in time. The proxy needs the same setting for the time when we are not there."`
 	Within  time.Duration  `yaml:"within" doc:"Bound of a decision, keys that must be fetched included. Default 200ms."`
@@ -56,6 +57,7 @@ const (
 	doorForward doorKind = "forward_auth"
 	doorSPOE    doorKind = "spoe"
 	doorICAP    doorKind = "icap"
+	doorEnvoy   doorKind = "envoy"
 )
 
 func (c *config) checkDoors(bad func(string, string, ...any)) {
@@ -77,7 +79,7 @@ func (c *config) checkDoors(bad func(string, string, ...any)) {
 			bad(path+".listen", "%q stands twice", d.Listen)
 		}
 		names[d.Name], places[d.Listen] = true, true
-		if !slices.Contains([]doorKind{doorForward, doorSPOE, doorICAP}, d.Kind) {
+		if !slices.Contains([]doorKind{doorForward, doorSPOE, doorICAP, doorEnvoy}, d.Kind) {
 			bad(path+".kind", "%q is not a kind of door", d.Kind)
 		}
 		if d.Fail != "open" && d.Fail != "closed" {
@@ -89,11 +91,11 @@ func (c *config) checkDoors(bad func(string, string, ...any)) {
 		if d.Within < 0 || d.Within > time.Minute || d.Most < 0 {
 			bad(path, "within is between 0 and 1m, and most is no negative number")
 		}
-		if d.Token != "" && d.Kind != doorForward {
+		if d.Token != "" && d.Kind != doorForward && d.Kind != doorEnvoy {
 			bad(path+".token", "this protocol has no place for one: use peers, a Unix socket or tls.client_ca")
 		}
 		if d.Answers && d.Kind != doorSPOE && d.Kind != doorICAP {
-			bad(path+".answers", "this protocol does not tell of answers")
+			bad(path+".answers", "is for spoe and icap: forward_auth does not tell of answers, and ext_proc tells of them by itself")
 		}
 		if (d.TLS.Cert == "") != (d.TLS.Key == "") || d.TLS.ClientCA != "" && d.TLS.Cert == "" {
 			bad(path+".tls", "cert and key go together, and client_ca needs them")
@@ -164,6 +166,8 @@ func (e *engine) openDoors(ctx context.Context) (map[string]func(context.Context
 			s = &spoe.Server{Desk: desk, Peers: peers}
 		case doorICAP:
 			s = &icap.Server{Desk: desk, Peers: peers}
+		case doorEnvoy:
+			s = &extauthz.Server{Desk: desk, Peers: peers}
 		}
 		e.doors = append(e.doors, &sideDoor{c, ln.Addr().String(), desk})
 		run["door "+c.Name] = func(ctx context.Context) error {
@@ -204,6 +208,9 @@ func (e *engine) listenDoor(ctx context.Context, c *doorConfig) (net.Listener, e
 		return nil, err
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if c.Kind == doorEnvoy {
+		t.NextProtos = []string{"h2"}
+	}
 	if c.TLS.ClientCA != "" {
 		pem, err := os.ReadFile(c.TLS.ClientCA)
 		if err != nil {

@@ -234,6 +234,9 @@ func (t *Turn) take(s guard.Step) {
 	t.step = s
 	if s.Verb != guard.Proceed && s.Refusal != nil {
 		t.refusal = s.Refusal
+		if s.Wait > 0 { // not so long that the proxy stops waiting for us
+			time.Sleep(min(s.Wait, or(t.d.Within, 200*time.Millisecond)/2))
+		}
 	}
 }
 
