@@ -10,6 +10,8 @@ echo "== killed under load"
 go run ./test/lab/kill -sallyport bin/sallyport -rounds "${ROUNDS:-20}"
 echo "== more asked than the upstream can do; one costly caller"
 go run ./test/lab/load -sallyport bin/sallyport
+echo "== what the guard adds to each door of other proxies"
+go run ./test/lab/doors -sallyport bin/sallyport
 echo "== TLS as testssl.sh and sslscan see it"
 test/setup.sh tls
 test/tls/run.sh .cache/tls-report.md
