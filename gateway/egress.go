@@ -233,6 +233,20 @@ func readReach(s string) (*reach, error) {
 	return r, nil
 }
 
+// Reaches is what a net.Dialer's Control must be for it to reach no address that
+// an Upstream with that Reach would not: judged when it is dialled. A text that
+// is no Reach reaches nothing.
+func Reaches(text string) func(network, address string, c syscall.RawConn) error {
+	r, err := readReach(text)
+	if err != nil {
+		return func(string, string, syscall.RawConn) error { return err }
+	}
+	if r == nil {
+		return nil
+	}
+	return r.control
+}
+
 func (r *reach) allows(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, m := range metadata {

@@ -149,7 +149,7 @@ func (c *config) guarded(ctx context.Context, a *apiConfig, path string, m *mist
 		for _, s := range a.Spec {
 			sources = append(sources, spec.Source{Path: s})
 		}
-		set, err := spec.Load(ctx, sources, spec.Options{Imports: a.GRPC.Imports})
+		set, err := spec.Load(ctx, sources, spec.Options{Imports: a.GRPC.Imports, Client: a.client})
 		if err != nil {
 			errs = append(errs, fmt.Sprintf("API %s: %v", a.Name, err))
 			if found, ok := err.(*spec.Mistakes); ok {
@@ -273,6 +273,15 @@ func (c *config) fingerprint(apis []guard.API) string {
 		if a := &c.APIs[i]; a.GRPC.Reflection.URL != "" {
 			if b, err := os.ReadFile(c.reflectedFile(a)); err == nil {
 				h.Write(b)
+			}
+		}
+	}
+	if c.Egress != nil {
+		for i := range c.Egress.Destinations {
+			if docs := c.Egress.Destinations[i].docs(c.Data); docs != nil {
+				for _, d := range docs.all() {
+					h.Write(d.Body)
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -193,6 +194,8 @@ type redact struct {
 }
 
 type apiConfig struct {
+	client *http.Client // through which its documents are had; nil: the usual one
+
 	Name       string             `yaml:"name" need:"1" doc:"Identity of the API everywhere: letters, digits, - and _."`
 	Spec       stringList         `yaml:"spec" doc:"OpenAPI documents, GraphQL schemas, WSDL documents (.wsdl), .proto files or binary descriptor sets (.binpb): files, folders or URLs."`
 	Match      match              `yaml:"match" doc:"Which requests are this API's."`

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport.dev"
 	"sallyport.dev/gateway"
@@ -24,17 +25,21 @@ type egressConfig struct {
 }
 
 type destination struct {
-	Name       string         `yaml:"name" need:"1" doc:"Identity of the destination everywhere: letters, digits, - and _."`
-	Host       string         `yaml:"host" need:"1" doc:"Host name, as our services ask for it."`
-	Look       look           `yaml:"look" enum:"inside|tunnel" doc:"inside: calls are looked at, and clients trust our stand-in authority; tunnel: TLS passes unopened. Default inside."`
-	URL        string         `yaml:"url" doc:"Where its calls go. Default https:// and the host."`
-	CA         string         `yaml:"ca" doc:"PEM file with the roots that its certificate is checked against. Default the system's."`
-	Spec       stringList     `yaml:"spec" doc:"OpenAPI documents: files, folders or URLs."`
-	Addresses  []netip.Prefix `yaml:"addresses" doc:"Networks besides the public internet that its name may stand for. Default none."`
-	Redirects  policy.Shadow  `yaml:"redirects" enum:"refuse|observe" doc:"What happens to answers that lead to a host that is no destination. Default refuse."`
-	Owner      ownerConfig    `yaml:"owner" doc:"Who answers for our use of it."`
-	Dept       string         `yaml:"department" doc:"Department that pays for it."`
-	policy.API `yaml:",inline"`
+	Name         string         `yaml:"name" need:"1" doc:"Identity of the destination everywhere: letters, digits, - and _."`
+	Host         string         `yaml:"host" need:"1" doc:"Host name, as our services ask for it."`
+	Look         look           `yaml:"look" enum:"inside|tunnel" doc:"inside: calls are looked at, and clients trust our stand-in authority; tunnel: TLS passes unopened. Default inside."`
+	URL          string         `yaml:"url" doc:"Where its calls go. Default https:// and the host."`
+	CA           string         `yaml:"ca" doc:"PEM file with the roots that its certificate is checked against. Default the system's."`
+	Spec         stringList     `yaml:"spec" doc:"OpenAPI documents: files, folders or URLs."`
+	SpecEvery    time.Duration  `yaml:"spec_every" doc:"How often documents given by URL are asked for again, at least 1s. Default 1h."`
+	SpecBreaking onBreaking     `yaml:"spec_breaking" enum:"hold|take" doc:"What happens to a changed document that lacks operations of the one in force: hold keeps the last good one, take takes it over; both are findings. Default hold."`
+	Addresses    []netip.Prefix `yaml:"addresses" doc:"Networks besides the public internet that its name may stand for. Default none."`
+	Redirects    policy.Shadow  `yaml:"redirects" enum:"refuse|observe" doc:"What happens to answers that lead to a host that is no destination. Default refuse."`
+	Owner        ownerConfig    `yaml:"owner" doc:"Who answers for our use of it."`
+	Dept         string         `yaml:"department" doc:"Department that pays for it."`
+	policy.API   `yaml:",inline"`
+
+	kept *partnerDocs // documents given by URL
 }
 
 type look string
@@ -73,14 +78,19 @@ func (d *destination) target() string {
 	return "https://" + d.Host + ":443"
 }
 
-// pool is where its calls go.
-func (d *destination) pool(a *apiConfig) gateway.API {
-	p := pool(a)
+// reach are the addresses that its name may stand for.
+func (d *destination) reach() string {
 	reach := []string{"public"}
 	for _, n := range d.Addresses {
 		reach = append(reach, n.Masked().String())
 	}
-	p.Upstreams[0].Reach = strings.Join(reach, ",")
+	return strings.Join(reach, ",")
+}
+
+// pool is where its calls go.
+func (d *destination) pool(a *apiConfig) gateway.API {
+	p := pool(a)
+	p.Upstreams[0].Reach = d.reach()
 	p.Out = &gateway.Destination{Host: strings.ToLower(d.Host), Tunnel: d.Look == lookTunnel, Redirects: d.Redirects == policy.Record}
 	return p
 }
@@ -114,6 +124,17 @@ func (c *config) checkEgress(seen map[string]bool, bad func(string, string, ...a
 			bad(path+".host", "%q stands twice", d.Host)
 		}
 		hosts[strings.ToLower(d.Host)] = true
+		if d.SpecEvery < 0 || d.SpecEvery > 0 && d.SpecEvery < time.Second {
+			bad(path+".spec_every", "want 1s or more")
+		}
+		for _, s := range d.Spec {
+			if isURL(s) && d.Look == lookTunnel {
+				break // said below
+			}
+			if u, err := url.Parse(s); err == nil && u.User != nil {
+				bad(path+".spec", "a URL with credentials in it: they would stand in logs")
+			}
+		}
 		c.checkAPI(d.api(), path, seen, bad)
 		if d.Look == lookTunnel {
 			for key, set := range map[string]bool{"spec": len(d.Spec) > 0, "answers": d.Answers.Mode != "" || d.Answers.Acts(), "redirects": d.Redirects != "", "undocumented": d.Undocumented != "", "operations": len(d.Operations) > 0} {
@@ -134,6 +155,9 @@ func (c *compiled) compileEgress(ctx context.Context, l lasting, m *mistakes) (o
 	for i := range c.Egress.Destinations {
 		d := &c.Egress.Destinations[i]
 		a, path := d.api(), fmt.Sprintf("egress.destinations[%d]", i)
+		if docs := d.docs(c.Data); docs != nil {
+			a.client = docs.client()
+		}
 		api, errs := c.guarded(ctx, a, path, m)
 		specs = append(specs, errs...)
 		out.apis = append(out.apis, api)

@@ -225,6 +225,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 	reg.MustRegister(incidentMetrics{e}, doorMetrics{e})
 	reg.MustRegister(&e.catalogue)
 	reg.MustRegister(sourceMetrics{e})
+	reg.MustRegister(&e.partners)
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
 	}

@@ -81,6 +81,8 @@ type engine struct {
 	sources   *sourceBook                                                 // nil: this process has no control
 	results   func(context.Context, time.Time) ([]incident.Result, error) // of tests, since a time; nil: nothing is tested
 
+	partners partnerStates // how asking for documents of partners went
+
 	reloading sync.Mutex // one change at a time
 
 	mu      sync.Mutex
@@ -158,6 +160,15 @@ func (e *engine) run(ctx context.Context) error {
 	for i := range e.cfg.APIs { // there is a place for it now
 		if a := &e.cfg.APIs[i]; a.GRPC.Reflection.URL != "" {
 			_, _ = e.cfg.reflected(ctx, a)
+		}
+	}
+	if e.cfg.Egress != nil {
+		for i := range e.cfg.Egress.Destinations {
+			if docs := e.cfg.Egress.Destinations[i].docs(e.cfg.Data); docs != nil {
+				if err := docs.settle(); err != nil {
+					return fmt.Errorf("keep the documents of %s: %w", e.cfg.Egress.Destinations[i].Name, err)
+				}
+			}
 		}
 	}
 	defer func() {
@@ -277,6 +288,7 @@ func (e *engine) run(ctx context.Context) error {
 	e.announce(ctx, listeners, outward, consoleURL)
 	start(&front, doors, "watch of API keys", e.watchKeys)
 	start(&front, doors, "watch reflection", e.watchReflection)
+	start(&front, doors, "watch documents of partners", e.watchPartnerSpecs)
 	start(&front, doors, "watch for changes", func(ctx context.Context) error { return e.watch(ctx, files) })
 
 	select {
