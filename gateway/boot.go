@@ -152,7 +152,7 @@ func (l *link) bootApart(ctx context.Context, b *Boot) (string, error) {
 		req.Host = l.up.Host
 	}
 	t := l.standard(l.up.Protocol == "h2").Clone() // no connection from before
-	if t.TLSClientConfig != nil { // a clone shares this array, and net/http appends to it
+	if t.TLSClientConfig != nil {                  // a clone shares this array, and net/http appends to it
 		t.TLSClientConfig.NextProtos = slices.Clone(t.TLSClientConfig.NextProtos)
 	}
 	t.DisableKeepAlives = l.up.Protocol != "h2"

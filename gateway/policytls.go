@@ -91,7 +91,7 @@ func (p *passage) misdirected() bool {
 		return false
 	case g.o.TLS.SNI == SNIOff || len(g.o.TrustedProxies) > 0 && g.trusted(peerOf(p.r.RemoteAddr)):
 		return false
-	case g.o.TLS.SNI == SNIStrict || !g.certs.covers(strings.ToLower(host)):
+	case g.o.TLS.SNI == SNIStrict || !g.certs.covers(t.ServerName, strings.ToLower(host)):
 		return true
 	}
 	// Who was not asked for a certificate is asked when it comes again.
@@ -199,7 +199,7 @@ func distinct(all []cert.Entry) []cert.Entry {
 
 var (
 	descEnds    = prometheus.NewDesc("sallyport_certificate_not_after_seconds", "End of a certificate that connections hang from, in seconds since 1970.", []string{"use", "where", "fingerprint"}, nil)
-	descStapled = prometheus.NewDesc("sallyport_ocsp_stapled", "Whether an OCSP answer is stapled to the certificate in the configuration, by what it says.", []string{"status"}, nil)
+	descStapled = prometheus.NewDesc("sallyport_ocsp_stapled", "Certificates in the configuration to which an OCSP answer is stapled, by what it says.", []string{"status"}, nil)
 	descOCSP    = prometheus.NewDesc("sallyport_ocsp_fetches_total", "Questions to the OCSP responder, by what they came to.", []string{"outcome"}, nil)
 )
 
@@ -209,18 +209,25 @@ func (g *Gateway) collectCertificates(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descEnds, prometheus.GaugeValue, float64(e.Cert.NotAfter.Unix()), e.Use, e.Where, cert.Fingerprint(e.Cert)[:16])
 	}
 	c, ok := g.certs.(*fileCertificates)
-	if !ok || !c.Staple {
+	if !ok || !c.keepers[0].Staple {
 		return
 	}
-	status := c.OCSP().Status
 	for _, s := range []string{"good", "revoked", "none"} {
 		v := 0.0
-		if s == status {
-			v = 1
+		for _, k := range c.keepers {
+			if k.OCSP().Status == s {
+				v++
+			}
 		}
 		ch <- prometheus.MustNewConstMetric(descStapled, prometheus.GaugeValue, v, s)
 	}
-	for i, n := range c.Fetched() {
+	sum := c.keepers[0].Fetched()
+	for _, k := range c.keepers[1:] {
+		for i, n := range k.Fetched() {
+			sum[i] += n
+		}
+	}
+	for i, n := range sum {
 		ch <- prometheus.MustNewConstMetric(descOCSP, prometheus.CounterValue, float64(n), cert.OutcomeNames[i])
 	}
 }

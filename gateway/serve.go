@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -142,6 +143,9 @@ func (g *Gateway) watchCertificates(ctx context.Context) {
 // errorAnswer renders what the strict front refuses by itself.
 func (g *Gateway) errorAnswer(r *http1.Refusal) (string, []byte) {
 	r.ID = newID(g.o.Now())
+	if c, secure := r.Conn.(*tls.Conn); secure && g.hsts != nil && g.o.Egress == nil && isName(cmp.Or(r.Host, c.ConnectionState().ServerName)) {
+		r.Fields = append(r.Fields, [2]string{strictTransport, g.hsts[0]})
+	}
 	return problemContentType[0], appendProblem(nil, kindOf(r.Status), r.ID)
 }
 

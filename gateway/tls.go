@@ -35,6 +35,7 @@ type TLS struct {
 	ACME     *ACME
 	CertFile string // PEM, the leaf first; read again when it changes
 	KeyFile  string
+	More     []Pair   // further certificates from files: by the name that a client comes for the first that is for it, else the one above
 	LocalDir string   // the local CA is kept here, its key readable by the owner only; "" = in memory
 	Names    []string // of the local certificate, besides localhost, 127.0.0.1 and ::1
 
@@ -54,6 +55,9 @@ type TLS struct {
 	SNI        SNI           // default SNICovered
 	WarnDays   int           // before its end from which a certificate is logged, daily; 0 = never
 }
+
+// A Pair is a certificate and its key in PEM files, read again when they change.
+type Pair struct{ CertFile, KeyFile string }
 
 // SNI says which name a request may come for beside that of its handshake; for
 // any other it is answered with 421 (RFC 9110 section 15.5.20).
@@ -97,7 +101,7 @@ type certificates interface {
 	start(ctx context.Context, listeners []*Listener) error
 	stop()
 	entries() []cert.Entry
-	covers(name string) bool // whether a request for name may come over a handshake for another
+	covers(server, name string) bool // whether a request for name may come over a handshake for server
 }
 
 func newCertificates(t TLS, log *slog.Logger, now func() time.Time) (certificates, error) {
@@ -105,8 +109,15 @@ func newCertificates(t TLS, log *slog.Logger, now func() time.Time) (certificate
 	case t.ACME != nil:
 		return newACME(t.ACME, log)
 	case t.CertFile != "" || t.KeyFile != "":
-		c := &fileCertificates{Keeper: &cert.Keeper{CertFile: t.CertFile, KeyFile: t.KeyFile, Staple: t.OCSP, Dir: t.OCSPDir, Log: log, Now: now}}
-		return c, c.Load()
+		c := new(fileCertificates)
+		for _, p := range append([]Pair{{t.CertFile, t.KeyFile}}, t.More...) {
+			k := &cert.Keeper{CertFile: p.CertFile, KeyFile: p.KeyFile, Staple: t.OCSP, Dir: t.OCSPDir, Log: log, Now: now}
+			if err := k.Load(); err != nil {
+				return nil, err
+			}
+			c.keepers = append(c.keepers, k)
+		}
+		return c, nil
 	}
 	return newLocal(t, now)
 }
@@ -120,10 +131,10 @@ func (plainProtocols) stop()                                    {}
 // fileCertificates are given by someone else, and read again when they change.
 type fileCertificates struct {
 	plainProtocols
-	*cert.Keeper
-	end  context.CancelFunc
-	done chan struct{}
-	once sync.Once
+	keepers []*cert.Keeper // the first is shown to who comes for a name of none
+	end     context.CancelFunc
+	done    chan struct{}
+	once    sync.Once
 }
 
 func (c *fileCertificates) start(ctx context.Context, _ []*Listener) error {
@@ -132,7 +143,11 @@ func (c *fileCertificates) start(ctx context.Context, _ []*Listener) error {
 		c.done = make(chan struct{})
 		go func() {
 			defer close(c.done)
-			c.Run(ctx)
+			var all sync.WaitGroup
+			for _, k := range c.keepers {
+				all.Go(func() { k.Run(ctx) })
+			}
+			all.Wait()
 		}()
 	})
 	return nil
@@ -147,15 +162,46 @@ func (c *fileCertificates) stop() {
 }
 
 func (c *fileCertificates) entries() []cert.Entry {
-	now, err := c.GetCertificate(nil)
-	if err != nil || now == nil {
-		return nil
+	var list []cert.Entry
+	for _, k := range c.keepers {
+		if now, err := k.GetCertificate(nil); err == nil && now != nil {
+			list = append(list, cert.Entry{Use: useServed, Where: k.CertFile, Cert: now.Leaf, OCSP: k.OCSP()})
+		}
 	}
-	return []cert.Entry{{Use: useServed, Where: c.CertFile, Cert: now.Leaf, OCSP: c.OCSP()}}
+	return list
 }
 
-func (c *fileCertificates) covers(name string) bool {
-	now, err := c.GetCertificate(nil)
+// GetCertificate gives the first certificate that is for the name that a client
+// comes for, and that its client can verify; else the first.
+func (c *fileCertificates) GetCertificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.keeper(h).GetCertificate(h)
+}
+
+func (c *fileCertificates) keeper(h *tls.ClientHelloInfo) *cert.Keeper {
+	if h == nil || len(c.keepers) == 1 {
+		return c.keepers[0]
+	}
+	var found *cert.Keeper
+	for _, k := range c.keepers {
+		now, err := k.GetCertificate(nil)
+		if err != nil || h.ServerName == "" || now.Leaf.VerifyHostname(h.ServerName) != nil {
+			continue
+		}
+		if len(h.SupportedVersions) == 0 || h.SupportsCertificate(now) == nil { // of two kinds of key the one that it takes
+			return k
+		}
+		if found == nil {
+			found = k
+		}
+	}
+	if found != nil {
+		return found
+	}
+	return c.keepers[0]
+}
+
+func (c *fileCertificates) covers(server, name string) bool {
+	now, err := c.keeper(&tls.ClientHelloInfo{ServerName: server}).GetCertificate(nil)
 	return err == nil && now.Leaf.VerifyHostname(name) == nil
 }
 
@@ -306,7 +352,7 @@ func (c *local) entries() []cert.Entry {
 	return all
 }
 
-func (c *local) covers(name string) bool {
+func (c *local) covers(_, name string) bool {
 	leaf, err := c.GetCertificate(nil)
 	return err == nil && leaf.Leaf.VerifyHostname(name) == nil
 }
@@ -389,7 +435,7 @@ func (c *acmeCertificates) entries() (all []cert.Entry) {
 }
 
 // covers: each name has a certificate of its own.
-func (c *acmeCertificates) covers(string) bool { return false }
+func (c *acmeCertificates) covers(_, _ string) bool { return false }
 
 // start begins to manage the certificates, in the background, once there is a
 // listener on which challenges can be answered.

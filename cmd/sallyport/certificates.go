@@ -47,27 +47,35 @@ func (c *config) checkCertificates(m *mistakes) {
 }
 
 func (c *config) checkServed(bad func(path, format string, args ...any)) {
-	pair, err := cert.Read(c.TLS.Cert, c.TLS.Key)
-	if err != nil {
-		bad("tls.cert", "%v", err)
-		return
-	}
-	for _, fault := range pair.Faults(time.Now()) {
-		path := "tls.cert"
-		if strings.Contains(fault, "read the key") {
-			path = "tls.key"
+	missing := c.hosts()
+	for i, p := range append([]certPair{{c.TLS.Cert, c.TLS.Key}}, c.TLS.More...) {
+		at := "tls"
+		if i > 0 {
+			at = fmt.Sprintf("tls.certificates[%d]", i-1)
 		}
-		bad(path, "%s", fault)
+		pair, err := cert.Read(p.Cert, p.Key)
+		if err != nil {
+			bad(at+".cert", "%v", err)
+			return
+		}
+		for _, fault := range pair.Faults(time.Now()) {
+			path := at + ".cert"
+			if strings.Contains(fault, "read the key") {
+				path = at + ".key"
+			}
+			bad(path, "%s", fault)
+		}
+		missing = pair.Uncovered(missing)
+		switch _, err := pair.Responder(); {
+		case c.TLS.OCSP == policy.On && err != nil:
+			bad("tls.ocsp", "%v", err)
+		case c.TLS.OCSP != policy.On && cert.MustStaple(pair.Leaf):
+			bad(at+".cert", "the certificate says that an OCSP answer comes with it (must-staple): set tls.ocsp: \"on\", or clients refuse it")
+		}
 	}
 	// Behind a proxy the names of requests are the proxy's affair.
-	if missing := pair.Uncovered(c.hosts()); len(missing) > 0 && len(c.TrustedProxies) == 0 {
+	if len(missing) > 0 && len(c.TrustedProxies) == 0 {
 		bad("tls.cert", "the certificate is not for %s, for which APIs are reached (match.host)", strings.Join(missing, ", "))
-	}
-	switch _, err := pair.Responder(); {
-	case c.TLS.OCSP == policy.On && err != nil:
-		bad("tls.ocsp", "%v", err)
-	case c.TLS.OCSP != policy.On && cert.MustStaple(pair.Leaf):
-		bad("tls.cert", "the certificate says that an OCSP answer comes with it (must-staple): set tls.ocsp: \"on\", or clients refuse it")
 	}
 }
 

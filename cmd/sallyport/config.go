@@ -84,11 +84,18 @@ type tlsChoice struct {
 type tlsFiles struct {
 	Cert     string     `yaml:"cert" doc:"PEM file with the certificate chain; read again when it changes."`
 	Key      string     `yaml:"key" doc:"PEM file with the private key."`
+	More     []certPair `yaml:"certificates" doc:"Further certificates: a client gets the first that is for the name it comes for, else the one of cert."`
 	Names    stringList `yaml:"names" doc:"Names for the certificate of the local CA, or to obtain by ACME."`
 	ClientCA string     `yaml:"client_ca" doc:"PEM file with the authorities that client certificates are verified against; read again when it changes. Clients are asked where an API wants a certificate."`
 	ACME     *acme      `yaml:"acme" doc:"Obtain certificates by ACME (RFC 8555)."`
 
 	policy.TLS `yaml:",inline"`
+}
+
+// certPair is one more certificate from files.
+type certPair struct {
+	Cert string `yaml:"cert" need:"1" doc:"PEM file with the certificate chain; read again when it changes."`
+	Key  string `yaml:"key" need:"1" doc:"PEM file with the private key."`
 }
 
 type acme struct {
@@ -294,6 +301,10 @@ func (c *config) defaults() {
 	}
 	c.Data = c.path(c.Data)
 	c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA = c.path(c.TLS.Cert), c.path(c.TLS.Key), c.path(c.TLS.ClientCA)
+	for i := range c.TLS.More {
+		p := &c.TLS.More[i]
+		p.Cert, p.Key = c.path(p.Cert), c.path(p.Key)
+	}
 	if c.TLS.ACME != nil {
 		c.TLS.ACME.Roots = c.path(c.TLS.ACME.Roots)
 	}
@@ -401,6 +412,9 @@ func (c *config) check(m *mistakes) {
 		}
 	}
 	c.checkCatalogues(bad)
+	if len(c.TLS.More) > 0 && (c.TLS.Cert == "" || c.TLS.ACME != nil) {
+		bad("tls.certificates", "are further ones beside cert and key, which names of none are answered with; acme obtains its own")
+	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		bad("tls", "cert and key go together")
 	}

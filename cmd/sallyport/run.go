@@ -388,6 +388,9 @@ func (r recorderOf) Counters() observe.Counters {
 func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 	b := e.cfg.Bounds
 	t := gateway.TLS{CertFile: e.cfg.TLS.Cert, KeyFile: e.cfg.TLS.Key, Names: append(e.cfg.TLS.Names, e.cfg.hosts()...), LocalDir: filepath.Join(e.cfg.Data, "tls")}
+	for _, p := range e.cfg.TLS.More {
+		t.More = append(t.More, gateway.Pair{CertFile: p.Cert, KeyFile: p.Key})
+	}
 	t.ClientCAFile = e.cfg.TLS.ClientCA
 	demand := e.cfg.TLS.TLS
 	t.MinVersion, t.Suites, t.Curves, t.HSTS = demand.Version(), demand.SuiteIDs(), demand.CurveIDs(), demand.HSTS.Header()

@@ -383,6 +383,9 @@ func (c *conn) refuse(r *Refusal) {
 	if r.ID != "" {
 		out = appendField(out, "X-Request-Id", r.ID)
 	}
+	for _, f := range r.Fields {
+		out = appendField(out, f[0], f[1])
+	}
 	out = append(strconv.AppendInt(append(out, "Content-Length: "...), int64(len(body)), 10), "\r\nConnection: close\r\n\r\n"...)
 	if r.Method != http.MethodHead {
 		out = append(out, body...)

@@ -72,10 +72,11 @@ type Server struct {
 // request body returns from Read when the trouble is found there; a handler
 // that then returns without an answer has the server answer.
 type Refusal struct {
-	Status int    // of the answer
-	Rule   string // stable name, as in "framing.cl-te"
-	Detail string // for people; holds nothing out of the request
-	ID     string // request id, set by ErrorAnswer; the answer's X-Request-Id
+	Status int         // of the answer
+	Rule   string      // stable name, as in "framing.cl-te"
+	Detail string      // for people; holds nothing out of the request
+	Fields [][2]string // further fields of the answer, set by ErrorAnswer
+	ID     string      // request id, set by ErrorAnswer; the answer's X-Request-Id
 
 	Method, Target, Host string // as far as they were read and well-formed
 	Conn                 net.Conn
