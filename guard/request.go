@@ -224,6 +224,12 @@ func (s *Session) bearer(token string, now time.Time) FetchKey {
 			}
 		}
 	}
+	if rule == "" && s.api.auth.Asks(id) {
+		if rule = s.api.auth.Active(token); rule == authn.RuleUnasked && !s.inquired {
+			s.inquired = true
+			return FetchKey{Issuer: s.api.auth.OpaqueIssuer(), Token: token}
+		}
+	}
 	s.proven(id, rule, token, now)
 	return FetchKey{}
 }

@@ -39,6 +39,7 @@ type Session struct {
 	id         *authn.Identity
 	token      authn.Scratch
 	dpop       bool            // the token came by the scheme DPoP
+	inquired   bool            // and to ask about a verified token
 	fetched    bool            // the door has been asked to fetch once
 	credential sallyport.Place // where an API key was presented
 
@@ -131,7 +132,7 @@ func (s *Session) release() {
 	clear(s.owed)
 	s.owed = s.owed[:0]
 	s.match.Op, s.match.N, s.match.Allowed, s.match.Implied = nil, 0, nil, false
-	s.seen, s.asked, s.answer, s.fetched, s.dpop, s.plan = 0, 0, 0, false, false, BodyNone
+	s.seen, s.asked, s.answer, s.fetched, s.inquired, s.dpop, s.plan = 0, 0, 0, false, false, false, BodyNone
 	s.signed, s.early, s.raw, s.rawWhole = false, false, nil, false
 	s.body, s.bodiless, s.awaited, s.then = nil, false, false, BodyNone
 	s.graphing, s.enveloped, s.called, s.faultCode = false, false, nil, ""

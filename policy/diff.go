@@ -270,6 +270,9 @@ func (o OIDC) words() string {
 		if i.AnyAudience {
 			s += ", audience or not"
 		}
+		if i.JWT == On {
+			s += ", about JWTs too"
+		}
 	}
 	if len(o.Clients) > 0 {
 		s += " of clients " + strings.Join(o.Clients, ", ")

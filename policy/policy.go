@@ -253,6 +253,8 @@ type Introspection struct {
 	Cache time.Duration `yaml:"cache" doc:"How long an answer holds, and so how long a revoked token may still pass. Default 30s, at most 5m."`
 	// AnyAudience accepts answers that name no audience; what names one must name ours.
 	AnyAudience bool `yaml:"any_audience" doc:"Accept answers that name no audience at all."`
+	// JWT has the issuer asked about its JWTs too.
+	JWT Switch `yaml:"jwt" enum:"on|off" doc:"Ask about the issuer's tokens that are JWTs too, once they are verified, so that a revoked one passes no longer than cache. Default off."`
 }
 
 // Enabled reports whether the issuer may be asked.

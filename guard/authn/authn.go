@@ -167,6 +167,7 @@ type Verifier struct {
 
 	opaque  *issuer       // who is asked about opaque tokens; nil: nobody
 	answers Introspection // nil: nobody is asked
+	askJWT  bool          // about JWTs of that issuer too
 
 	keys map[[32]byte]*apiKey // by digest
 	mac  *hmacKey             // nil when the digests are plain
@@ -236,7 +237,7 @@ func New(a policy.Auth, source KeySource, cache *Cache, proofs *Proofs) (*Verifi
 	}
 	for i, o := range a.OIDC {
 		if o.Introspection.Enabled() {
-			v.opaque = &v.issuers[i]
+			v.opaque, v.askJWT = &v.issuers[i], o.Introspection.JWT == policy.On
 		}
 	}
 	v.answers, _ = source.(Introspection)

@@ -86,6 +86,27 @@ func (v *Verifier) Introspected(token string, s *Scratch, now time.Time) (id *Id
 	return v.cache.put(s, unsafe.SliceData(answer), now.Unix()), ""
 }
 
+// Asks reports whether the issuer of id, whose JWT was verified, is to be asked
+// besides whether the token is still active.
+func (v *Verifier) Asks(id *Identity) bool {
+	return v.askJWT && id.Principal.Issuer == v.opaque.name
+}
+
+// Active goes by what the issuer has said about a JWT of its own: "" as long as
+// that it is active, RuleInactive, or RuleUnasked when nothing is in memory.
+func (v *Verifier) Active(token string) (rule string) {
+	if v.answers == nil {
+		return RuleUnasked
+	}
+	switch answer, known := v.answers.Answer(v.opaque.name, token); {
+	case !known:
+		return RuleUnasked
+	case len(answer) == 0:
+		return RuleInactive
+	}
+	return ""
+}
+
 // plainToken reports whether a token is of the alphabet of bearer tokens (RFC
 // 6750, section 2.1).
 func plainToken(token string) bool {
