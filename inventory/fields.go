@@ -150,7 +150,7 @@ var fields = []Field{
 
 	{"slo.availability", "Availability promised", "reliability", NumberField, nil, claimable, Settled, false, "Share of requests, 0 to 1"},
 	{"slo.latency", "Latency promised", "reliability", NumberField, nil, claimable, Settled, false, "95th percentile, milliseconds"},
-	{"error_budget", "Error budget left", "reliability", NumberField, nil, computed, Computed, false, "Of what slo.availability allows over the kept hours, 1 = all of it"},
+	{"error_budget", "Error budget left", "reliability", NumberField, nil, computed, Computed, false, "Of the failures that slo.availability allows among all that was counted: 1 = all of it, below 0 = overdrawn"},
 	{"dr.tier", "Recovery tier", "reliability", EnumField, []string{"0", "1", "2", "3", "4"}, claimable, Settled, false, "0 comes back first"},
 	{"dr.rto", "Recovery time", "reliability", NumberField, nil, claimable, Settled, false, "Minutes until it must serve again"},
 	{"dr.rpo", "Recovery point", "reliability", NumberField, nil, claimable, Settled, false, "Minutes of data that may be lost"},

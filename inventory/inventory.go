@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/inventory/risk"
 	"sallyport.dev/store"
 )
 
@@ -51,6 +52,9 @@ type Options struct {
 	Proposed     int           // most APIs proposed at a time; default 20,000
 	Claimed      int           // most operations of an API up to which claims add further ones; default 100,000
 	Places       int           // most parameters and body places kept for an operation; default 500
+	Dormant      time.Duration // without a request for so long, an API or operation is dormant; default 30 days
+	Escalate     time.Duration // an API without an owner is escalated after so long; default 14 days
+	Assess       time.Duration // how often states, risk and findings are worked out anew; default 1 minute
 	MaxAge       time.Duration // undeclared operations and history not seen for so long go; default 400 days
 	History      time.Duration // hourly counts are kept so long; default 30 days
 	Logger       *slog.Logger
@@ -72,10 +76,13 @@ type Inventory struct {
 	failed int       // times in a row
 	locate *locator  // nil = read the tables
 
-	watch  watchers
-	rates  rates
-	listed listed
-	stats  struct {
+	watch   watchers
+	rates   rates
+	listed  listed
+	carded  cards
+	classed classSums
+	risk    atomic.Pointer[risk.Model]
+	stats   struct {
 		counted, commits atomic.Uint64
 		behind           atomic.Int64
 		sequence         atomic.Uint64
@@ -93,6 +100,9 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 	o.Proposed = cmp.Or(o.Proposed, 20_000)
 	o.Claimed = cmp.Or(o.Claimed, 100_000)
 	o.Places = cmp.Or(o.Places, 500)
+	o.Dormant = cmp.Or(o.Dormant, 30*24*time.Hour)
+	o.Escalate = cmp.Or(o.Escalate, 14*24*time.Hour)
+	o.Assess = cmp.Or(o.Assess, time.Minute)
 	o.MaxAge = cmp.Or(o.MaxAge, 400*24*time.Hour)
 	o.History = cmp.Or(o.History, 30*24*time.Hour)
 	if o.Logger == nil {
@@ -109,7 +119,11 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 		return nil, fmt.Errorf("open inventory: %w", err)
 	}
 	v := &Inventory{o: o, store: s, cursor: store.Cursor{Table: "inventory_cursor", Name: o.Durable}}
+	v.indexText(ctx)
 	v.forget()
+	if err := v.loadWeights(ctx); err != nil {
+		return nil, fmt.Errorf("open inventory: %w", err)
+	}
 	return v, nil
 }
 
@@ -117,6 +131,23 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Inventory, error) {
 func (v *Inventory) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	defer func() { <-done }()
+	assessed := make(chan struct{})
+	defer func() { <-assessed }()
+	go func() {
+		defer close(assessed)
+		tick := time.NewTicker(v.o.Assess)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := v.Assess(ctx); err != nil && ctx.Err() == nil {
+				v.o.Logger.Error("states and risk could not be worked out, tried again", "after", v.o.Assess, "err", err)
+			}
+		}
+	}()
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(time.Hour)
@@ -215,6 +246,14 @@ type API struct {
 	Probed     int
 	Principals uint64 // distinct, estimated within 2 %
 	Classes    []string
+	Kinds      []string // of credential seen, and "anonymous"
+	Public     int64    // requests from addresses of the Internet
+	TLS        int64    // requests over TLS
+	Drift      int      // operations with something that no specification knows
+	Left       int      // operations that left the specification
+	Anonymous  int      // kinds of sensitive data in answers to callers without a credential
+	State      string   // "" = configured or seen; "accepted": of a catalogue or a scan, by a person's word
+	Known      time.Time
 	Hints      []Hint
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch"
 
 	"sallyport.dev"
-	"sallyport.dev/store"
 )
 
 func latency(s *ddsketch.DDSketch) Latency {
@@ -81,17 +80,19 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 	var out []API
 	at := map[string]int{}
 	plain := map[string]int64{}
-	err := v.read(ctx, "APIs", `SELECT name, configured, hosts, path, team, contact, deputy, department, exposure, first_seen, last_seen, principal_count, latency, tls, requests, refused,
+	err := v.read(ctx, "APIs", `SELECT name, state, known_at, kinds, public, configured, hosts, path, team, contact, deputy, department, exposure, first_seen, last_seen, principal_count, latency, tls, requests, refused,
 		status1, status2, status3, status4, status5, none, request_bytes, response_bytes FROM inventory_api WHERE state IN ('', 'accepted') ORDER BY name`, nil, func(rows *sql.Rows) error {
 		var a API
 		var configured int
 		var hosts, exposure string
-		var first, last, tls int64
+		var first, last, known int64
+		var kinds string
 		var sketch []byte
-		if err := rows.Scan(append([]any{&a.Name, &configured, &hosts, &a.Path, &a.Owner.Team, &a.Owner.Contact, &a.Owner.Deputy, &a.Department, &exposure, &first, &last, &a.Principals, &sketch, &tls}, a.into()...)...); err != nil {
+		if err := rows.Scan(append([]any{&a.Name, &a.State, &known, &kinds, &a.Public, &configured, &hosts, &a.Path, &a.Owner.Team, &a.Owner.Contact, &a.Owner.Deputy, &a.Department, &exposure, &first, &last, &a.Principals, &sketch, &a.TLS}, a.into()...)...); err != nil {
 			return err
 		}
 		a.Configured, a.Exposure, a.FirstSeen, a.LastSeen = configured == 1, sallyport.Exposure(exposure), timeOf(first), timeOf(last)
+		a.Known, a.Kinds = timeOf(known), strings.Fields(kinds)
 		if err := json.Unmarshal([]byte(hosts), &a.Hosts); err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 		if a.Latency, err = readLatency(sketch); err != nil {
 			return err
 		}
-		plain[a.Name] = a.Requests - tls
+		plain[a.Name] = a.Requests - a.TLS
 		at[a.Name] = len(out)
 		out = append(out, a)
 		return nil
@@ -108,7 +109,7 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 		return nil, err
 	}
 	unused := map[string]int{}
-	if err := v.read(ctx, "APIs", "SELECT api, declared, tier, COUNT(*) FROM inventory_operation GROUP BY declared, tier, api", nil, func(rows *sql.Rows) error {
+	if err := v.read(ctx, "APIs", "SELECT api, declared, tier, SUM(n) FROM inventory_facet GROUP BY declared, tier, api", nil, func(rows *sql.Rows) error {
 		var name string
 		var declared, n int
 		var tier Tier
@@ -154,24 +155,12 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 			return nil, err
 		}
 	}
-	if err := v.read(ctx, "classes", "SELECT o.api, c.class, SUM(CASE WHEN o.anonymous > 0 AND o.status2 > 0 AND c.response = 1 THEN 1 ELSE 0 END) FROM inventory_class c JOIN inventory_operation o ON o.id = c.operation GROUP BY o.api, c.class ORDER BY o.api, c.class", nil, func(rows *sql.Rows) error {
-		var name, class string
-		var open int
-		if err := rows.Scan(&name, &class, &open); err != nil {
-			return err
-		}
-		if i, ok := at[name]; ok {
-			out[i].Classes = append(out[i].Classes, class)
-			if open > 0 {
-				if hints[name] == nil {
-					hints[name] = map[string]int{}
-				}
-				hints[name]["anonymous data"]++
-			}
-		}
-		return nil
-	}); err != nil {
+	classes, open, err := v.apiClasses(ctx)
+	if err != nil {
 		return nil, err
+	}
+	for i := range out {
+		out[i].Classes = classes[out[i].Name]
 	}
 	for i := range out {
 		a := &out[i]
@@ -181,6 +170,13 @@ func (v *Inventory) apis(ctx context.Context) ([]API, error) {
 			}
 		}
 		h := hints[a.Name]
+		if n := open[a.Name]; n > 0 {
+			if h == nil {
+				h = map[string]int{}
+			}
+			h["anonymous data"] = n
+		}
+		a.Drift, a.Left, a.Anonymous = h["undocumented"]+a.Shadow, h["undeclared since"], h["anonymous data"]
 		switch {
 		case a.Name == "":
 			add("unowned", 1, "No configured API matches this traffic")
@@ -260,59 +256,17 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 		f.Limit = 100
 	}
 	f.Limit = min(f.Limit, 1000)
-	where, args := []string{"1 = 1"}, []any{}
-	add := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
-	switch {
-	case f.NoAPI:
-		add("api = ''")
-	case f.API != "":
-		add("api = ?", f.API)
-	}
-	if f.Text != "" {
-		text := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(clean(f.Text)))
-		add(`LOWER(method || ' ' || template || ' ' || name) LIKE ? ESCAPE '\'`, "%"+text+"%")
-	}
-	if f.Method != "" {
-		add("method = ?", strings.ToUpper(f.Method))
-	}
-	if len(f.Tiers) > 0 {
-		var list []string
-		for _, t := range f.Tiers {
-			list = append(list, strconv.Itoa(int(t)))
-		}
-		add("tier IN (" + strings.Join(list, ",") + ")")
-	} else if !f.Probed {
-		add("(declared = 1 OR tier <> 1)")
-	}
-	if f.Declared != nil {
-		add("declared = ?", flag(*f.Declared))
-	}
-	if f.Shadow {
-		add("declared = 0 AND tier > 1")
-	}
-	if f.Class != "" {
-		add("id IN (SELECT operation FROM inventory_class WHERE class = ?)", f.Class)
-	}
 	switch f.Hint {
-	case "":
-	case "shadow":
-		add("declared = 0 AND tier > 1")
-	case "undocumented":
-		add("undocumented > 0")
-	case "undeclared since":
-		add("undeclared_at > 0")
-	case "unused":
-		add("declared = 1 AND tier <= 1")
-	case "plaintext":
-		add("tls < requests")
-	case "anonymous data":
-		add("anonymous > 0 AND status2 > 0 AND id IN (SELECT operation FROM inventory_class WHERE response = 1)")
+	case "", "shadow", "undocumented", "undeclared since", "unused", "plaintext", "anonymous data":
 	default:
 		return Page{}, sallyport.Errorf(sallyport.Invalid, "no hint %q that operations can be listed by", f.Hint)
 	}
-	if !f.SeenAfter.IsZero() {
-		add("last_seen > ?", f.SeenAfter.UnixMicro())
+	f.Text = clean(f.Text)
+	table, where, args, none, err := v.choose(ctx, f)
+	if err != nil {
+		return Page{}, err
 	}
+	add := func(cond string, a ...any) { where, args = append(where, cond), append(args, a...) }
 	ascending := f.Sort == ByTemplate != f.Reverse
 	compare, order := ">", "ASC"
 	if !ascending {
@@ -337,11 +291,8 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 	if byNumber {
 		by = column + " " + order + ", id " + order
 	}
-	// SQLite prefers the equal api to the order; where the API is large, walking
-	// the order and skipping others is far cheaper than sorting.
-	table := "inventory_operation"
-	if byNumber && f.API != "" && v.store.Dialect() == store.SQLite && v.large(ctx, f.API) {
-		table += " INDEXED BY " + map[string]string{"last_seen": "inventory_operation_last", "first_seen": "inventory_operation_first", "requests": "inventory_operation_requests", "errors": "inventory_operation_errors", "p95": "inventory_operation_p95"}[column]
+	if none {
+		return Page{}, nil
 	}
 	sortValue := "0"
 	if byNumber {
@@ -349,7 +300,7 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 	}
 	var page Page
 	var values []int64
-	err := v.read(ctx, "operations", "SELECT "+rowColumns+", "+sortValue+" FROM "+table+" WHERE "+strings.Join(where, " AND ")+" ORDER BY "+by+" LIMIT "+strconv.Itoa(f.Limit+1), args, func(rows *sql.Rows) error {
+	err = v.read(ctx, "operations", "SELECT "+rowColumns+", "+sortValue+" FROM "+table+" WHERE "+strings.Join(where, " AND ")+" ORDER BY "+by+" LIMIT "+strconv.Itoa(f.Limit+1), args, func(rows *sql.Rows) error {
 		var r Row
 		var p95, value int64
 		err := scanRow(rows, &r, &p95, &value)
@@ -375,21 +326,6 @@ func (v *Inventory) Operations(ctx context.Context, f Filter) (Page, error) {
 		page.Next = base64.RawURLEncoding.EncodeToString(b)
 	}
 	return page, nil
-}
-
-// large reports whether an API has so many operations that sorting them takes
-// longer than a reader wants to wait.
-func (v *Inventory) large(ctx context.Context, name string) bool {
-	apis, err := v.APIs(ctx)
-	if err != nil {
-		return false // the list itself will say so
-	}
-	for _, a := range apis {
-		if a.Name == name {
-			return a.Operations+a.Probed > 5000
-		}
-	}
-	return false
 }
 
 // Operation gives everything about one operation; key is as of

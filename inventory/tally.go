@@ -3,6 +3,7 @@ package inventory
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -158,6 +159,7 @@ type opTally struct {
 // apiTally is what one batch adds to one API.
 type apiTally struct {
 	sums
+	public     int64 // requests from addresses of the Internet
 	principals map[sallyport.Principal]struct{}
 	seconds    map[int64]int64
 }
@@ -211,6 +213,9 @@ func (t *tally) exchange(x *exchange) {
 	}
 	a.see(&r)
 	a.seconds[r.at/1e6]++
+	if public(x.Client) {
+		a.public++
+	}
 	if len(a.principals) < 1<<14 {
 		a.principals[x.Principal] = struct{}{}
 	}
@@ -250,6 +255,16 @@ func (t *tally) exchange(x *exchange) {
 			q.add(1, r.at)
 		}
 	}
+}
+
+// shared is the address space of carriers (RFC 6598), which net/netip counts as
+// global.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// public reports whether a is an address of the Internet.
+func public(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsValid() && a.IsGlobalUnicast() && !a.IsPrivate() && !(a.Is4() && shared.Contains(a))
 }
 
 func has(list []sallyport.Typed, pointer string) bool {

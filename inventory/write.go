@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -44,6 +45,7 @@ type operation struct {
 
 // apiState is the same of an API.
 type apiState struct {
+	kinds      string
 	people     *people
 	latency    *ddsketch.DDSketch
 	undeclared int // operations no specification declares, probed-only ones left out
@@ -736,15 +738,15 @@ func (w *writer) api(name string) (*apiState, error) {
 	if s := w.v.names[name]; s != nil {
 		return s, nil
 	}
+	s := &apiState{}
 	var people, latency []byte
-	err := w.tx.Tx.QueryRowContext(w.ctx, w.v.query("SELECT principals, latency FROM inventory_api WHERE name = ?"), name).Scan(&people, &latency)
+	err := w.tx.Tx.QueryRowContext(w.ctx, w.v.query("SELECT kinds, principals, latency FROM inventory_api WHERE name = ?"), name).Scan(&s.kinds, &people, &latency)
 	if err == sql.ErrNoRows {
-		err = w.exec("INSERT INTO inventory_api (name) VALUES (?)", name)
+		err = w.exec("INSERT INTO inventory_api (name, known_at) VALUES (?, ?)", name, w.now)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read API: %w", err)
 	}
-	s := &apiState{}
 	if s.people, err = newPeople(people); err != nil {
 		return nil, err
 	}
@@ -770,6 +772,9 @@ func (w *writer) apis(t *tally) error {
 		}
 		for p := range a.principals {
 			s.people.add(clean(p.String()))
+			if kind := cmp.Or(clean(p.Kind), "anonymous"); !strings.Contains(" "+s.kinds+" ", " "+kind+" ") && len(s.kinds) < 200 {
+				s.kinds = strings.TrimSpace(s.kinds + " " + kind)
+			}
 		}
 		for _, d := range a.microseconds {
 			if err := s.latency.Add(float64(d)); err != nil {
@@ -782,8 +787,8 @@ func (w *writer) apis(t *tally) error {
 		if err != nil {
 			return fmt.Errorf("encode sketch: %w", err)
 		}
-		args := append(a.columns(), a.first, a.first, a.last, a.last, int64(s.people.sketch.Estimate()), people, sketch, name)
-		if err := w.exec(`UPDATE inventory_api SET `+addCounts+`, principal_count = ?, principals = ?, latency = ? WHERE name = ?`, args...); err != nil {
+		args := append(a.columns(), a.first, a.first, a.last, a.last, a.public, s.kinds, int64(s.people.sketch.Estimate()), people, sketch, name)
+		if err := w.exec(`UPDATE inventory_api SET `+addCounts+`, public = public + ?, kinds = ?, principal_count = ?, principals = ?, latency = ? WHERE name = ?`, args...); err != nil {
 			return fmt.Errorf("write API: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 	_ "github.com/ncruces/go-sqlite3/vfs/xts" // the encrypting file system
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
@@ -38,6 +39,9 @@ func openSQLite(ctx context.Context, o Options) (write, read *bun.DB, err error)
 					return fmt.Errorf("set key of database: %w", e.ExtendedCode()) // without the statement
 				}
 				return errors.New("set key of database")
+			}
+			if err := fts5.Register(c); err != nil {
+				return fmt.Errorf("register full-text search: %w", err)
 			}
 			for _, p := range append([]string{"busy_timeout=10000", "temp_store=MEMORY", "foreign_keys=ON", "trusted_schema=OFF"}, pragmas...) {
 				if err := c.Exec("PRAGMA " + p); err != nil {

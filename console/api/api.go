@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,6 +136,7 @@ func New(o Options) (*API, error) {
 	a.catalogueOperations()
 	a.sourceOperations()
 	a.inventoryOperations()
+	a.deskOperations()
 	a.decisionOperations()
 	a.reliefOperations()
 	a.gateOperations()
@@ -246,12 +248,13 @@ type spec struct {
 	access                         access
 	status                         int   // of success; default 200
 	errors                         []int // beside those that follow from the rest
+	bytes                          int64 // most of a request's body; default maxBody
 }
 
 func (a *API) operation(s spec) huma.Operation {
 	op := huma.Operation{
 		OperationID: s.id, Method: s.method, Path: Prefix + s.path, Summary: s.summary, Tags: []string{s.tag},
-		DefaultStatus: s.status, MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second, RejectUnknownQueryParameters: true,
+		DefaultStatus: s.status, MaxBodyBytes: cmp.Or(s.bytes, maxBody), BodyReadTimeout: 10 * time.Second, RejectUnknownQueryParameters: true,
 		Security: []map[string][]string{{"session": {}}},
 		Errors:   []int{400, 401, 403, 404, 429, 503},
 		Metadata: map[string]any{"access": s.access},

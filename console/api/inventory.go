@@ -289,17 +289,26 @@ func (a *API) inventoryOperations() {
 		})
 
 	type changeList struct {
-		Changes []ChangeView `json:"changes" maxItems:"500"`
-		Next    int64        `json:"next" minimum:"0" doc:"before of the page that follows; 0 when there is none"`
+		Changes []HistoryView `json:"changes" maxItems:"500"`
+		Next    int64         `json:"next" minimum:"0" doc:"before of the page that follows; 0 when there is none"`
 	}
 	add(a, spec{id: "listChanges", method: http.MethodGet, path: "/changes", summary: "What changed in the inventory, newest first", tag: "inventory", access: viewer},
 		func(ctx context.Context, in *struct {
-			API    string `query:"api" maxLength:"200" default:"*" doc:"Name of the API, or * for all"`
-			Before int64  `query:"before" minimum:"0" maximum:"9007199254740991"`
-			Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+			API    string    `query:"api" maxLength:"200" default:"*" doc:"Name of the API, or * for all"`
+			Field  string    `query:"field" maxLength:"64" doc:"Only the history of this field"`
+			From   time.Time `query:"from"`
+			To     time.Time `query:"to"`
+			Before int64     `query:"before" minimum:"0" maximum:"9007199254740991"`
+			Limit  int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
 		}) (*body[changeList], error) {
-			list, err := a.Inventory.Changes(ctx, in.API, in.Before, in.Limit)
-			out := changeList{Changes: changes(list)}
+			var list []inventory.Change
+			var err error
+			if d, ok := a.Inventory.(Desk); ok {
+				list, err = d.ChangesBetween(ctx, in.API, "*", in.Field, in.From, in.To, in.Before, in.Limit)
+			} else {
+				list, err = a.Inventory.Changes(ctx, in.API, in.Before, in.Limit)
+			}
+			out := changeList{Changes: history(list)}
 			if len(list) == in.Limit {
 				out.Next = list[len(list)-1].ID
 			}
