@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -150,13 +151,71 @@ func TestSourcesAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"sources: [{zone: Nowhere/City, file: a}]": "sources[0].zone",
 		"sources: [{}]": "sources[0]",
-		"sources: [{file: a, format: \"$status\"}]": "no request line",
-		"sources: [{file: \"[\"}]":                  "sources[0].file",
-		"sources: [{file: a, format: nonsense}]":    "want one of json",
+		"sources: [{file: a, format: \"$status\"}]":    "no request line",
+		"sources: [{file: \"[\"}]":                     "sources[0].file",
+		"sources: [{syslog: \"http://a:1\"}]":          "sources[0].syslog",
+		"sources: [{syslog: \"tls://a:1\"}]":           "cert and key go with tls://",
+		"sources: [{push: \"0.0.0.0:1\"}]":             "give token",
+		"sources: [{push: \"127.0.0.1:1\", token: x}]": "sources[0].token",
+		"sources: [{push: \"127.0.0.1:1\", file: a}]":  "make two of it",
+		"sources: [{file: a, format: nonsense}]":       "want one of json",
 	} {
 		_, err := parseConfig("x.yaml", []byte("listen: {gateway: \"127.0.0.1:1\"}\ntls: \"off\"\n"+text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
+}
+
+// What is pushed, and what is sent by syslog, stands in the inventory beside
+// what the gateway saw.
+func TestSendersReachTheInventory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pushed, logs := freeAddr(t), freeAddr(t)
+	s.configure(t, fmt.Sprintf("sources: [{push: %q}, {syslog: %q}]", pushed, "tcp://"+logs))
+	p := s.start(t)
+	d := p.signIn(p.wait(`/setup#(\S+)`)[1], "correct horse battery staple")
+	eventually(t, 10*time.Second, func() string {
+		res, err := http.Post("http://"+pushed+"/v1/exchanges", "application/x-ndjson", strings.NewReader(`{"method":"GET","url":"https://pets.example.test/pets/7","status":200}`+"\n"))
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusAccepted {
+			return res.Status
+		}
+		return ""
+	})
+	eventually(t, 10*time.Second, func() string {
+		c, err := net.Dial("tcp", logs)
+		if err != nil {
+			return err.Error()
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "<134>1 - - - - - - forgotten.example.test:443 192.0.2.7 - - [%s] \"GET /v0/users HTTP/1.1\" 200 5 \"-\" \"x\"\n", time.Now().Format("02/Jan/2006:15:04:05 -0700"))
+		return ""
+	})
+	eventually(t, 15*time.Second, func() string {
+		var list struct {
+			APIs []struct {
+				Name   string `json:"name"`
+				Counts struct {
+					Requests int64 `json:"requests"`
+				} `json:"counts"`
+			} `json:"apis"`
+		}
+		d.do(http.MethodGet, "/apis", nil, http.StatusOK, &list)
+		n := int64(0)
+		for _, a := range list.APIs {
+			if a.Name == "pets" || a.Name == "forgotten.example.test" {
+				n += a.Counts.Requests
+			}
+		}
+		if n == 2 {
+			return ""
+		}
+		return fmt.Sprintf("the inventory has %+v", list.APIs)
+	})
+	p.stop()
 }
