@@ -14,6 +14,8 @@ var catalogue = []Check{
 	{"contract.options", "OPTIONS works and tells the truth", "RFC 9110 section 9.3.7.", "API8:2023", "CWE-394", Warning},
 	{"contract.head", "HEAD is GET without a body", "RFC 9110 section 9.3.2.", "", "CWE-394", Warning},
 	{"contract.conditional", "Conditional requests work", "RFC 9110 section 13: caches show what is old, or load what they have.", "", "CWE-394", Error},
+	{"contract.modified-since", "Conditions by day work", "RFC 9110 section 13.1.3: as for entity tags.", "", "CWE-394", Warning},
+	{"contract.sunset", "What ends says when", "RFC 8594; callers move in time.", "API9:2023", "CWE-477", Warning},
 	{"contract.default", "Defaults are as declared", "Leaving a value out and giving its default are the same request.", "", "CWE-1188", Error},
 	{"contract.filter", "Filters filter", "What a filter lets through, a caller takes for what it asked for.", "API3:2023", "CWE-697", Error},
 	{"contract.page-size", "A page holds no more than asked for", "Bounds of lists bound the work of the server.", "API4:2023", "CWE-770", Error},
@@ -86,6 +88,7 @@ var catalogue = []Check{
 	{"security.rate-limit", "Declared limits are there", "What is not limited is used up or guessed.", "API4:2023", "CWE-770", Error},
 	{"security.retry-after", "Limits say when to come back", "RFC 6585 section 4.", "API4:2023", "CWE-770", Warning},
 	{"security.cors", "No origin is admitted unseen", "Any web page acts as the user.", "API8:2023", "CWE-942", Error},
+	{"security.preflight", "No origin is let in by a preflight", "Any web page writes as the user.", "API8:2023", "CWE-942", Error},
 	{"security.headers", "Answers say that their type is not to be guessed", "Browsers run what looks like a page.", "API8:2023", "CWE-693", Warning},
 	{"security.framing", "Answers say who may frame them", "OWASP REST Security Cheat Sheet: a page shown inside another takes clicks meant for that.", "API8:2023", "CWE-1021", Warning},
 	{"security.cache", "Private answers stay out of shared caches", "The next caller gets them.", "API8:2023", "CWE-524", Error},
@@ -99,4 +102,5 @@ var catalogue = []Check{
 	{"operations.stable", "The same request has the same status", "Half of the instances, or of the threads, are broken.", "", "CWE-362", Error},
 	{"operations.order", "A list keeps its order", "Pages of a list that moves lose and repeat items.", "", "CWE-362", Warning},
 	{"operations.concurrency", "No errors under requests at a time", "Races show themselves.", "API4:2023", "CWE-362", Error},
+	{"operations.graceful-stop", "What is in hand is answered before it stops", "Deployments lose requests, and half of what they did stays.", "", "CWE-404", Error},
 }

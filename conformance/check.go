@@ -221,6 +221,9 @@ func (r *run) all(parent context.Context) (*Report, error) {
 		r.find("contract.answers", call{method: "GET", path: "/"}, Finding{Detail: "the target stopped to answer"})
 	}
 	r.clean(context.WithoutCancel(parent))
+	if r.Profile != Safe && ctx.Err() == nil && r.down < 8 {
+		r.stopping(ctx)
+	}
 	return r.finish(), parent.Err()
 }
 

@@ -146,6 +146,7 @@ type run struct {
 	made   map[string]call // how to delete what was made
 	down   int             // requests in a row without an answer
 	waited int             // answers 429 in a row
+	busy   time.Duration   // that answers have taken
 	prog   time.Time
 	later  []func()
 	pause  time.Duration // asked for by 429, in all
@@ -172,14 +173,16 @@ func (r *run) slot(ctx context.Context) error {
 	r.spent++
 	now := time.Now()
 	at := r.until
-	if r.Budget.Rate > 0 {
+	if r.Budget.Rate > 0 || r.Budget.Share > 0 {
 		if r.next.Before(now) {
 			r.next = now
 		}
 		if r.next.After(at) {
 			at = r.next
 		}
-		r.next = r.next.Add(time.Duration(float64(time.Second) / r.Budget.Rate))
+		if r.Budget.Rate > 0 {
+			r.next = r.next.Add(time.Duration(float64(time.Second) / r.Budget.Rate))
+		}
 	}
 	r.mu.Unlock()
 	if d := time.Until(at); d > 0 {
@@ -255,6 +258,10 @@ func (r *run) once(ctx context.Context, c call) *answer {
 		return a
 	}
 	r.down = 0
+	if s := r.Budget.Share; s > 0 && s < 1 { // it rests as long as makes its work the share
+		r.busy += a.took
+		r.next = r.next.Add(time.Duration(float64(a.took) / s))
+	}
 	if c.op != nil {
 		c.op.reached[a.status]++
 		for _, p := range c.params {

@@ -50,6 +50,10 @@ type Plan struct {
 	Transport  http.RoundTripper // default: one of its own
 	Canary     string            // host:port to listen at for server-side requests; default a free port of 127.0.0.1
 
+	// Stop, if set, tells the instance to stop and returns at once. It is called
+	// last, by Full and Deep; nothing is sent afterwards.
+	Stop func(ctx context.Context) error
+
 	// Progress, if set, is called from time to time, by one goroutine at a time.
 	Progress func(stage string, requests, findings int)
 }
@@ -68,6 +72,7 @@ type Identity struct {
 type Budget struct {
 	Requests int           // default 20 000; 4 000 for Safe
 	Rate     float64       // requests a second; 0 = as they come
+	Share    float64       // of the time that the instance is to be busy with the run, by what its answers take; default 0.05 for Safe; 0 or 1 = all
 	Time     time.Duration // default 10 min; 40 s for Safe
 	Body     int64         // bytes read of an answer; default 4 MiB
 	Timeout  time.Duration // of one request; default 10 s
@@ -167,13 +172,16 @@ func newRun(p Plan) (*run, error) {
 	b := &p.Budget
 	defaults := Budget{Requests: 20_000, Time: 10 * time.Minute, Body: 4 << 20, Timeout: 10 * time.Second, Workers: 4}
 	if p.Profile == Safe {
-		defaults.Requests, defaults.Time, defaults.Workers = 4_000, 40*time.Second, 2
+		defaults.Requests, defaults.Time, defaults.Workers, defaults.Share = 4_000, 40*time.Second, 2, 0.05
 	}
 	if b.Requests <= 0 {
 		b.Requests = defaults.Requests
 	}
 	if b.Time <= 0 {
 		b.Time = defaults.Time
+	}
+	if b.Share <= 0 || b.Share > 1 {
+		b.Share = defaults.Share
 	}
 	if b.Body <= 0 {
 		b.Body = defaults.Body

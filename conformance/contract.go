@@ -175,6 +175,7 @@ func (r *run) conforms(ctx context.Context, c call, a *answer) {
 	if n := a.header.Get("Content-Length"); n != "" && head {
 		return
 	}
+	r.ends(ctx, c, a)
 	if o.Deprecated && a.ok() && o.mentions("Deprecation") {
 		r.weigh(ctx, "contract.deprecation", c, a, "", func(b *answer) string {
 			if b.header.Get("Deprecation") == "" {
@@ -572,6 +573,7 @@ func (r *run) versions(ctx context.Context, o *operation, c call) {
 		return
 	}
 	r.ranges(ctx, o, c, a)
+	r.since(ctx, c, a)
 	if tag := a.header.Get("ETag"); tag != "" {
 		r.try(ctx, "contract.conditional", c.with(func(d *call) { d.set("If-None-Match", tag) }), "", func(b *answer) string {
 			if b.ok() && b.header.Get("ETag") == tag {

@@ -52,6 +52,7 @@ func (r *run) security(ctx context.Context) {
 			return
 		}
 		r.answersOf(ctx, o, c)
+		r.preflight(ctx, o, c)
 		r.injections(ctx, o, c)
 		r.assignment(ctx, o, c)
 		r.overrides(ctx, o, c)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -18,23 +19,24 @@ import (
 )
 
 type conformCmd struct {
-	Of       string        `arg:"" name:"api|spec" help:"Name of an API in the configuration, or a description: file, folder or URL."`
-	Config   string        `default:"sallyport.yaml" help:"Configuration that the name of an API is looked up in."`
-	Target   string        `help:"Instance to test: http(s)://host[:port][/path]. Default: the only upstream of the API."`
-	Profile  string        `enum:"safe,full,deep" default:"full" help:"safe reads, and changes only what it made itself; full is for an instance without users; deep is more of full."`
-	Seeds    string        `help:"File with identities, refused credentials and example ids (YAML)."`
-	Seed     uint64        `default:"1" help:"The same seed makes the same requests."`
-	Skip     []string      `help:"Operations (\"DELETE /items/{id}\") and checks that are not run."`
-	Format   string        `enum:"text,junit,sarif,json,html" default:"text" help:"Form of the report."`
-	Output   string        `short:"o" help:"File that the report goes to. Default: standard output."`
-	Requests int           `help:"Most requests. Default 20000, safe 4000."`
-	Rate     float64       `help:"Most requests a second. Default: as they come."`
-	Time     time.Duration `help:"Longest time. Default 10m, safe 40s."`
-	Latency  time.Duration `help:"Budget of an answer's time. Default 2s."`
-	Header   []string      `sep:"none" help:"Header of every request, Name: value. Secrets as env: or file:."`
-	Canary   string        `help:"Own address (host:port) that the target may reach, to catch server-side requests. Default 127.0.0.1, a free port."`
-	Against  string        `help:"Older description: changes that break who keeps to it fail the check. Without --target only this is done."`
-	List     bool          `help:"List the kinds of check and end."`
+	Of          string        `arg:"" name:"api|spec" help:"Name of an API in the configuration, or a description: file, folder or URL."`
+	Config      string        `default:"sallyport.yaml" help:"Configuration that the name of an API is looked up in."`
+	Target      string        `help:"Instance to test: http(s)://host[:port][/path]. Default: the only upstream of the API."`
+	Profile     string        `enum:"safe,full,deep" default:"full" help:"safe reads, and changes only what it made itself; full is for an instance without users; deep is more of full."`
+	Seeds       string        `help:"File with identities, refused credentials and example ids (YAML)."`
+	Seed        uint64        `default:"1" help:"The same seed makes the same requests."`
+	Skip        []string      `help:"Operations (\"DELETE /items/{id}\") and checks that are not run."`
+	Format      string        `enum:"text,junit,sarif,json,html" default:"text" help:"Form of the report."`
+	Output      string        `short:"o" help:"File that the report goes to. Default: standard output."`
+	Requests    int           `help:"Most requests. Default 20000, safe 4000."`
+	Rate        float64       `help:"Most requests a second. Default: as they come."`
+	Time        time.Duration `help:"Longest time. Default 10m, safe 40s."`
+	Latency     time.Duration `help:"Budget of an answer's time. Default 2s."`
+	Header      []string      `sep:"none" help:"Header of every request, Name: value. Secrets as env: or file:."`
+	Canary      string        `help:"Own address (host:port) that the target may reach, to catch server-side requests. Default 127.0.0.1, a free port."`
+	Against     string        `help:"Older description: changes that break who keeps to it fail the check. Without --target only this is done."`
+	StopCommand string        `help:"Shell command that tells the instance to stop, run last: what is in hand then must still be answered."`
+	List        bool          `help:"List the kinds of check and end."`
 }
 
 // errFailed is a run that found something; its report has been written.
@@ -78,6 +80,9 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 			return fmt.Errorf("%w: --header %s: %v", errConfig, name, err)
 		}
 		p.Header.Set(name, value)
+	}
+	if k.StopCommand != "" {
+		p.Stop = func(ctx context.Context) error { return exec.CommandContext(ctx, "sh", "-c", k.StopCommand).Start() }
 	}
 	sources, o, err := k.sources(&p)
 	if err != nil {

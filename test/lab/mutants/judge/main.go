@@ -9,7 +9,7 @@ import (
 	"crypto/rand"
 	"flag"
 	"fmt"
-	"net/http/httptest"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -118,13 +118,19 @@ func measure(profile conformance.Profile, seeds int, only string, held, verbose 
 func run(s mutants.Server, mutant string, profile conformance.Profile, seed uint64) *conformance.Report {
 	key := make([]byte, 32)
 	rand.Read(key)
-	server := httptest.NewServer(s.New(mutants.Options{Mutant: mutant, Key: key}))
-	defer server.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go s.Serve(ctx, l, mutants.Options{Mutant: mutant, Key: key})
 	set, err := spec.Load(context.Background(), []spec.Source{{Path: s.Name + ".yaml", Data: s.Document}}, spec.Options{Keep: true})
 	if err != nil {
 		panic(err)
 	}
-	p := conformance.Plan{API: s.Name, Spec: set, Target: server.URL, Profile: profile, Seed: seed}
+	p := conformance.Plan{API: s.Name, Spec: set, Target: "http://" + l.Addr().String(), Profile: profile, Seed: seed,
+		Stop: func(context.Context) error { stop(); return nil }}
 	for _, i := range s.Identities(key) {
 		p.Identities = append(p.Identities, conformance.Identity{Name: i.Name, Role: i.Role, Token: i.Token})
 	}
