@@ -7,11 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"sallyport.dev/conformance"
 )
 
 // A new specification that breaks an active consumer fails the gate with its
@@ -139,4 +142,44 @@ func TestCheckAgainstAnOlderDescription(t *testing.T) {
 	if code := command(t.Context(), []string{"check", now, "--against", filepath.Join(dir, "none.yaml")}, &out, &out); code != 2 {
 		t.Errorf("without the older one: exit %d\n%s", code, out.String())
 	}
+}
+
+// The commands of the guide print what the guide says.
+func TestCheckGuideRunsAsWritten(t *testing.T) {
+	t.Parallel()
+	good, bad := freeAddr(t), freeAddr(t)
+	notesAt(t, good, "a1", false)
+	notesAt(t, bad, "b1", true)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples, err := filepath.Abs("../../examples/gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runGuide(t, "check-in-ci.md", t.TempDir(), 5, strings.NewReplacer("bin/sallyport", asCommand+"=1 "+self, "examples/gate/", examples+"/", "127.0.0.1:9007", good, "127.0.0.1:9008", bad), "check()")
+}
+
+// A file of seeds that is empty, huge, cut off or hostile is refused in words,
+// without a secret of it in them.
+func FuzzSeeds(f *testing.F) {
+	for _, s := range []string{"", "identities: [{name: a, token: env:A}]", "identities: [{name: a, token: geheim}]", "identities: {", "examples: {\"{id}\": \"1\"}\nskip: [x]",
+		"refused: [{}]", "a: &a [*a]", "\x00\xff", "identities: [{name: a, token: file:/dev/zero-none}]", strings.Repeat("[", 10_000)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		file := filepath.Join(t.TempDir(), "seeds.yaml")
+		write(t, file, text)
+		var p conformance.Plan
+		err := conformCmd{Seeds: file}.seeds(&p)
+		if err != nil && strings.Contains(text, "token: geheim") && strings.Contains(err.Error(), "geheim") {
+			t.Errorf("the error tells a secret: %v", err)
+		}
+		for _, i := range p.Identities {
+			if i.Name == "" {
+				t.Errorf("an identity without a name: %+v", p.Identities)
+			}
+		}
+	})
 }

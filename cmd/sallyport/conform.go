@@ -194,9 +194,18 @@ func (k conformCmd) seeds(p *conformance.Plan) error {
 	if k.Seeds == "" {
 		return nil
 	}
-	b, err := os.ReadFile(k.Seeds)
+	file, err := os.Open(k.Seeds)
 	if err != nil {
 		return err
+	}
+	defer file.Close()
+	const most = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err != nil {
+		return err
+	}
+	if len(b) > most {
+		return fmt.Errorf("%s: larger than 1 MiB", k.Seeds)
 	}
 	var f seedsFile
 	d := yaml.NewDecoder(bytes.NewReader(b))

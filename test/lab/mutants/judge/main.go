@@ -27,12 +27,17 @@ func main() {
 	seeds := flag.Int("seeds", 20, "seeds on the correct servers")
 	only := flag.String("only", "", "a server, or part of the ID of mutants")
 	held := flag.Bool("held", false, "run the mutants that are held out too; only their number is printed")
+	checks := flag.Bool("checks", false, "print for each check the mutants that it finds")
 	verbose := flag.Bool("v", false, "print what is missed and what correct servers are blamed for")
 	flag.Parse()
+	finders = *checks
 	if measure(conformance.Profile(*profile), *seeds, *only, *held, *verbose) > 0 {
 		os.Exit(1)
 	}
 }
+
+// finders asks for the mutants that each check finds.
+var finders bool
 
 func measure(profile conformance.Profile, seeds int, only string, held, verbose bool) (wrong int) {
 	for _, s := range mutants.Servers() {
@@ -58,6 +63,7 @@ func measure(profile conformance.Profile, seeds int, only string, held, verbose 
 	fmt.Printf("correct servers: %d findings over %d seeds\n", wrong, seeds)
 	type count struct{ found, all int }
 	kinds, open, apart := map[string]*count{}, count{}, count{}
+	by := map[string][]string{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	places := make(chan struct{}, 8) // at a time: most of a run is waiting
@@ -79,6 +85,11 @@ func measure(profile conformance.Profile, seeds int, only string, held, verbose 
 				})
 				mu.Lock()
 				defer mu.Unlock()
+				for _, f := range r.Findings {
+					if !m.Held && !blamed[f.Check+f.Operation+f.Place] && !slices.Contains(by[f.Check], m.ID) {
+						by[f.Check] = append(by[f.Check], m.ID)
+					}
+				}
 				into := &open
 				if m.Held {
 					into = &apart
@@ -109,6 +120,11 @@ func measure(profile conformance.Profile, seeds int, only string, held, verbose 
 	slices.Sort(names)
 	for _, k := range names {
 		fmt.Printf("%-40s %3d of %3d\n", k, kinds[k].found, kinds[k].all)
+	}
+	if finders {
+		for _, c := range conformance.Checks() {
+			fmt.Printf("%-32s %s\n", c.ID, strings.Join(by[c.ID], " "))
+		}
 	}
 	fmt.Printf("%s: %d of %d found; held out: %d of %d\n", profile, open.found, open.all, apart.found, apart.all)
 	return wrong
