@@ -44,6 +44,7 @@ type config struct {
 	Egress         *egressConfig  `yaml:"egress" doc:"The door of calls that our services make to APIs of others."`
 
 	Doors      []doorConfig      `yaml:"doors" doc:"Doors at which proxies that run already ask for decisions."`
+	Discover   []scanConfig      `yaml:"discover" doc:"Looks at APIs from outside, made again and again."`
 	Catalogues []catalogueConfig `yaml:"catalogues" doc:"What already knows of APIs: clusters, proxies, registries, source code."`
 
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
@@ -326,6 +327,9 @@ func (c *config) defaults() {
 			}
 		}
 	}
+	for i := range c.Discover {
+		c.Discover[i].defaults(c)
+	}
 	for i := range c.Catalogues {
 		c.Catalogues[i].defaults(c)
 	}
@@ -412,6 +416,7 @@ func (c *config) check(m *mistakes) {
 		}
 	}
 	c.checkCatalogues(bad)
+	c.checkScans(bad)
 	if len(c.TLS.More) > 0 && (c.TLS.Cert == "" || c.TLS.ACME != nil) {
 		bad("tls.certificates", "are further ones beside cert and key, which names of none are answered with; acme obtains its own")
 	}

@@ -5,13 +5,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport.dev/discovery/probe"
+	"sallyport.dev/inventory"
 )
 
 // shop starts the example that the guide scans.
@@ -75,6 +78,68 @@ func TestDiscoverCommand(t *testing.T) {
 		errs.Reset()
 		if code := command(t.Context(), x.args, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), x.say) || strings.Contains(errs.String(), "pass@") {
 			t.Errorf("%v: exit %d, %s", x.args, code, &errs)
+		}
+	}
+}
+
+// A running process makes the scans of its configuration and those asked for by
+// hand, and what they find stands in the inventory.
+func TestScansFeedTheInventory(t *testing.T) {
+	s := newSite(t)
+	address := shop(t)
+	s.configure(t, "discover: [{name: the shop, targets: ["+address+"], rate: 20000}]")
+	p := s.start(t)
+	defer p.stop()
+	d := p.signIn(p.wait(`/setup#([A-Za-z0-9_-]{43})`)[1], "a long password for this test")
+	type scan struct{ ID, Name, State, Why string }
+	var list struct {
+		Scheduled []struct{ Name, Every string }
+		Scans     []scan
+	}
+	wait := func(state string, n int) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			d.do(http.MethodGet, "/scans", nil, http.StatusOK, &list)
+			if len(list.Scans) == n && list.Scans[0].State == state {
+				return
+			}
+		}
+		t.Fatalf("want %d scans, the newest %s: %+v", n, state, list)
+	}
+	wait("done", 1)
+	if len(list.Scheduled) != 1 || list.Scheduled[0].Every != "24h0m0s" || list.Scans[0].Name != "the shop" {
+		t.Errorf("got %+v", list)
+	}
+	var detail struct {
+		Scan   scan
+		Report probe.Report
+	}
+	d.do(http.MethodGet, "/scans/"+list.Scans[0].ID, nil, http.StatusOK, &detail)
+	if len(detail.Report.APIs) != 3 {
+		t.Errorf("got %+v", detail.Report.APIs)
+	}
+	var begun scan
+	d.do(http.MethodPost, "/scans", map[string]any{"targets": []string{"http://" + address + "/"}}, http.StatusAccepted, &begun)
+	var progress struct{ State string }
+	d.do(http.MethodGet, "/scans/"+begun.ID+"/progress", nil, http.StatusOK, &progress)
+	d.do(http.MethodPost, "/scans/"+begun.ID+"/cancel", nil, http.StatusAccepted, nil)
+	wait("cancelled", 2)
+	d.do(http.MethodPost, "/scans/"+begun.ID+"/cancel", nil, http.StatusConflict, nil)
+	d.do(http.MethodPost, "/scans", map[string]any{"targets": []string{"203.0.113.1"}}, http.StatusAccepted, &begun)
+	wait("failed", 3) // nobody has consented
+	if !strings.Contains(list.Scans[0].Why, "consent") {
+		t.Errorf("got %+v", list.Scans[0])
+	}
+	for _, bad := range []map[string]any{{}, {"name": "nobody's"}, {"name": "the shop", "targets": []string{"127.0.0.1"}}, {"targets": []string{"not a host"}}, {"targets": []string{"http://a:b@127.0.0.1/"}}} {
+		want := http.StatusUnprocessableEntity
+		if bad["name"] == "nobody's" {
+			want = http.StatusNotFound
+		}
+		d.do(http.MethodPost, "/scans", bad, want, nil)
+	}
+	for _, c := range detail.Report.Claims {
+		if _, known := inventory.FieldNamed(c.Field); !known {
+			t.Errorf("a scan speaks of %q, which the inventory does not have", c.Field)
 		}
 	}
 }

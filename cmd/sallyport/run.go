@@ -78,7 +78,8 @@ type engine struct {
 	console   *console.Console
 	incidents *incident.Book
 	catalogue catalogues
-	sources   *sourceBook                                                 // nil: this process has no control
+	sources   *sourceBook // nil: this process has no control
+	scans     scans
 	results   func(context.Context, time.Time) ([]incident.Result, error) // of tests, since a time; nil: nothing is tested
 
 	partners partnerStates // how asking for documents of partners went
@@ -278,6 +279,7 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	if e.inventory != nil {
 		start(&back, behind, "catalogues", func(ctx context.Context) error { return e.catalogue.run(ctx, e) })
+		start(&back, behind, "scans", func(ctx context.Context) error { return e.scans.run(ctx, e) })
 	}
 	if e.cfg.has(roleControl) {
 		if err := e.openSources(first); err != nil {
@@ -423,6 +425,7 @@ func (e *engine) take(c *compiled) {
 	e.current, e.since, e.failed, e.hoped = c, time.Now(), "", nil
 	e.keepTallies()
 	e.catalogue.follow(c.config)
+	e.scans.follow(c.config)
 	for _, n := range c.notices() {
 		e.log.Warn(n.Text, "rule", n.Rule, "where", n.Where)
 	}

@@ -143,6 +143,7 @@ func New(o Options) (*API, error) {
 	a.limitOperations()
 	a.demandOperations()
 	a.incidentOperations()
+	a.scanOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {

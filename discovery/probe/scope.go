@@ -356,3 +356,9 @@ func (s *scan) optOut(ctx context.Context, name string) bool {
 	records, _ := s.p.Text(ctx, "_sallyport."+name)
 	return slices.ContainsFunc(records, func(r string) bool { return strings.EqualFold(strings.ReplaceAll(r, " ", ""), "scan=no") })
 }
+
+// CheckTarget says what is wrong with a target by its form.
+func CheckTarget(text string) error {
+	_, err := parseTarget(text)
+	return err
+}
