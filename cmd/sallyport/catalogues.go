@@ -3,10 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +20,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport.dev"
+	"sallyport.dev/adapter/backstage"
+	"sallyport.dev/adapter/caddy"
+	"sallyport.dev/adapter/codeowners"
+	"sallyport.dev/adapter/gitspecs"
+	"sallyport.dev/adapter/haproxy"
+	"sallyport.dev/adapter/nginx"
+	"sallyport.dev/adapter/traefik"
 	"sallyport.dev/console"
 	"sallyport.dev/discovery"
 	"sallyport.dev/discovery/code"
@@ -25,9 +35,9 @@ import (
 // catalogueConfig is one thing that already knows of APIs.
 type catalogueConfig struct {
 	Name  string        `yaml:"name" need:"1" doc:"Identity of the catalogue: the source that its claims name."`
-	Kind  string        `yaml:"kind" need:"1" enum:"code" doc:"What it is."`
+	Kind  string        `yaml:"kind" need:"1" enum:"code|codeowners|backstage|specs|nginx|haproxy|traefik|caddy" doc:"What it is."`
 	At    string        `yaml:"at" need:"1" doc:"Where it is: a file, a folder, unix:PATH, a URL or host:port, by kind."`
-	API   string        `yaml:"api" doc:"The API that all of it is about, where it doesn't say so itself. Needed for code."`
+	API   string        `yaml:"api" doc:"The API that all of it is about, where it doesn't say so itself. Needed for code and codeowners."`
 	Every time.Duration `yaml:"every" doc:"Between two readings of what can't be watched. Default 5m."`
 	Token string        `yaml:"token" doc:"Bearer token for what asks for one: env:NAME or file:PATH."`
 	CA    string        `yaml:"ca" doc:"PEM file with the authorities that its certificate is checked against."`
@@ -41,6 +51,29 @@ var catalogueKinds = []struct {
 }{
 	{"code", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
 		return &code.Catalogue{ID: c.Name, Dir: c.At, API: c.API, Every: c.Every}, nil
+	}},
+	{"codeowners", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &codeowners.Catalogue{ID: c.Name, Path: c.At, API: c.API, Every: c.Every}, nil
+	}},
+	{"backstage", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &backstage.Catalogue{ID: c.Name, Path: c.At, Every: c.Every}, nil
+	}},
+	{"specs", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &gitspecs.Catalogue{ID: c.Name, Dir: c.At, API: c.API, Every: c.Every}, nil
+	}},
+	{"nginx", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &nginx.Catalogue{ID: c.Name, File: c.At, Every: c.Every}, nil
+	}},
+	{"haproxy", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &haproxy.Catalogue{ID: c.Name, At: c.At, API: c.API, Every: c.Every}, nil
+	}},
+	{"traefik", false, func(c catalogueConfig, token string) (discovery.Catalogue, error) {
+		client, err := c.client()
+		return &traefik.Catalogue{ID: c.Name, At: c.At, Client: client, Token: token, Every: c.Every}, err
+	}},
+	{"caddy", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		client, err := c.client()
+		return &caddy.Catalogue{ID: c.Name, At: c.At, Client: client, Every: c.Every}, err
 	}},
 }
 
@@ -82,7 +115,7 @@ func (c *config) checkCatalogues(bad func(path, format string, args ...any)) {
 			bad(at+".name", "longer than 200 characters")
 		}
 		names[k.Name] = true
-		if k.Kind == "code" && k.API == "" {
+		if (k.Kind == "code" || k.Kind == "codeowners") && k.API == "" {
 			bad(at, "api: whose source code it is has to be said")
 		}
 		if k.Every < time.Second {
@@ -92,6 +125,24 @@ func (c *config) checkCatalogues(bad func(path, format string, args ...any)) {
 			bad(at+".token", "write env:NAME or file:PATH")
 		}
 	}
+}
+
+// client is how what answers over HTTP is asked: redirects are not followed,
+// so that a token stays where it belongs.
+func (k catalogueConfig) client() (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	if k.CA != "" {
+		pem, err := os.ReadFile(k.CA)
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", k.CA)
+		}
+	}
+	return &http.Client{Transport: t, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
 // open makes the catalogue.
@@ -427,11 +478,31 @@ func kindsOf(at string) []string {
 		return nil
 	}
 	if info.IsDir() {
-		return []string{"code"}
+		kinds := []string{"code", "specs", "backstage"}
+		for _, place := range []string{".github/CODEOWNERS", "CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS"} {
+			if _, err := os.Stat(filepath.Join(at, place)); err == nil {
+				return append(kinds, "codeowners")
+			}
+		}
+		return kinds
+	}
+	switch base := filepath.Base(at); base {
+	case "CODEOWNERS":
+		return []string{"codeowners"}
+	case "catalog-info.yaml", "catalog-info.yml":
+		return []string{"backstage"}
+	case "Caddyfile":
+		return []string{"caddy"}
+	case "haproxy.cfg":
+		return []string{"haproxy"}
 	}
 	switch strings.ToLower(filepath.Ext(at)) {
 	case ".go", ".java", ".kt", ".js", ".ts", ".mjs", ".py", ".cs", ".tsx", ".jsx":
 		return []string{"code"}
+	case ".conf":
+		return []string{"nginx"}
+	case ".sock":
+		return []string{"haproxy"}
 	}
 	return nil
 }

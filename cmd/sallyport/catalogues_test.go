@@ -12,6 +12,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/inventory"
+	"sallyport.dev/store"
 )
 
 // The commands of the guide print what the guide says.
@@ -26,7 +27,7 @@ func TestCataloguesGuideRunsAsWritten(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv(asCommand, "1")
-	runGuide(t, "catalogues.md", "../../examples/catalogues", 1, strings.NewReplacer())
+	runGuide(t, "catalogues.md", "../../examples/catalogues", 7, strings.NewReplacer())
 }
 
 // Every kind of catalogue speaks of fields that the inventory has.
@@ -49,6 +50,51 @@ func claimsOf(t *testing.T, k catalogueConfig) []sallyport.Claim {
 		}
 	}
 	return out
+}
+
+func TestKindsSpeakOfFields(t *testing.T) {
+	for kind, at := range map[string]string{"code": "shop", "codeowners": "shop", "backstage": "shop", "nginx": "edge/nginx.conf", "haproxy": "edge/haproxy.cfg", "caddy": "edge/Caddyfile", "traefik": "edge/traefik.yaml"} {
+		if len(claimsOf(t, catalogueConfig{Name: "x", Kind: kind, At: "../../examples/catalogues/" + at, API: "shop"})) == 0 {
+			t.Errorf("%s says nothing", kind)
+		}
+	}
+	if len(claimsOf(t, catalogueConfig{Name: "x", Kind: "specs", At: "../../examples/first-api"})) == 0 {
+		t.Error("no specification was found")
+	}
+}
+
+// Two catalogues that disagree on the owner are both heard.
+func TestCataloguesMayDisagree(t *testing.T) {
+	st, err := store.Open(t.Context(), store.Options{Dir: t.TempDir(), Key: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	inv, err := inventory.Open(t.Context(), st, inventory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, name := range map[string]string{"codeowners": "shop-owners", "backstage": "portal"} {
+		if err := inv.Claim(t.Context(), claimsOf(t, catalogueConfig{Name: name, Kind: kind, At: "../../examples/catalogues/shop", API: "shop"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := st.Reader().QueryContext(t.Context(), "SELECT source, value FROM inventory_claim WHERE field = 'owner.team' ORDER BY source")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var s, v string
+		if err := rows.Scan(&s, &v); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, s+" "+v)
+	}
+	if s := strings.Join(got, ", "); !strings.Contains(s, "portal retail-platform, shop-owners example/") {
+		t.Errorf("claims on the owner: %s", s)
+	}
 }
 
 // A running process takes in what its catalogues say, tells how they do, and
