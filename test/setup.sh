@@ -21,11 +21,21 @@ if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are tak
   go build -o ../bin/dex github.com/dexidp/dex/cmd/dex
   exit 0
 fi
+if [ "${1:-test}" = kube ]; then # a Kubernetes API server, built from its module, which keeps what it has in Debian's etcd
+  command -v etcd >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends etcd-server >/dev/null; }
+  [ -x .cache/bin/kube-apiserver ] && exit 0
+  echo "building kube-apiserver: the cluster that catalogues are read from (a quarter of an hour, once)"
+  mkdir -p .cache/kube .cache/bin && cp test/integration/kube/apiserver.mod .cache/kube/go.mod && cd .cache/kube
+  printf '//go:build tools\n\npackage tools\n\nimport _ "k8s.io/kubernetes/cmd/kube-apiserver"\n' > tools.go
+  go mod tidy
+  go build -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4' -o ../bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+  exit 0
+fi
 case "${1:-test}" in
   test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid apache2) ;;
   bench) need=(nginx-light wrk) ;;
   tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
-  *) echo "usage: test/setup.sh test|bench|tls|dex" >&2; exit 2 ;;
+  *) echo "usage: test/setup.sh test|bench|tls|dex|kube" >&2; exit 2 ;;
 esac
 
 missing=()

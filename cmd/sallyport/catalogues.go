@@ -23,8 +23,12 @@ import (
 	"sallyport.dev/adapter/backstage"
 	"sallyport.dev/adapter/caddy"
 	"sallyport.dev/adapter/codeowners"
+	"sallyport.dev/adapter/consul"
+	"sallyport.dev/adapter/dns"
+	"sallyport.dev/adapter/docker"
 	"sallyport.dev/adapter/gitspecs"
 	"sallyport.dev/adapter/haproxy"
+	"sallyport.dev/adapter/kubernetes"
 	"sallyport.dev/adapter/nginx"
 	"sallyport.dev/adapter/traefik"
 	"sallyport.dev/console"
@@ -35,8 +39,8 @@ import (
 // catalogueConfig is one thing that already knows of APIs.
 type catalogueConfig struct {
 	Name  string        `yaml:"name" need:"1" doc:"Identity of the catalogue: the source that its claims name."`
-	Kind  string        `yaml:"kind" need:"1" enum:"code|codeowners|backstage|specs|nginx|haproxy|traefik|caddy" doc:"What it is."`
-	At    string        `yaml:"at" need:"1" doc:"Where it is: a file, a folder, unix:PATH, a URL or host:port, by kind."`
+	Kind  string        `yaml:"kind" need:"1" enum:"code|codeowners|backstage|specs|nginx|haproxy|traefik|caddy|kubernetes|docker|dns|consul" doc:"What it is."`
+	At    string        `yaml:"at" need:"1" doc:"Where it is: a file, a folder, unix:PATH, a URL, or in-cluster, by kind."`
 	API   string        `yaml:"api" doc:"The API that all of it is about, where it doesn't say so itself. Needed for code and codeowners."`
 	Every time.Duration `yaml:"every" doc:"Between two readings of what can't be watched. Default 5m."`
 	Token string        `yaml:"token" doc:"Bearer token for what asks for one: env:NAME or file:PATH."`
@@ -75,6 +79,23 @@ var catalogueKinds = []struct {
 		client, err := c.client()
 		return &caddy.Catalogue{ID: c.Name, At: c.At, Client: client, Every: c.Every}, err
 	}},
+	{"kubernetes", false, func(c catalogueConfig, token string) (discovery.Catalogue, error) {
+		access, err := c.cluster(token)
+		return &kubernetes.Catalogue{ID: c.Name, Access: access, Once: c.Every == 0}, err
+	}},
+	{"docker", true, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &docker.Catalogue{ID: c.Name, At: c.At, Every: c.Every}, nil
+	}},
+	{"dns", false, func(c catalogueConfig, _ string) (discovery.Catalogue, error) {
+		return &dns.Catalogue{ID: c.Name, At: c.At, Every: c.Every}, nil
+	}},
+	{"consul", true, func(c catalogueConfig, token string) (discovery.Catalogue, error) {
+		client, err := c.client()
+		if err == nil {
+			client.Timeout = 0 // its queries are held, and bounded by themselves
+		}
+		return &consul.Catalogue{ID: c.Name, At: c.At, Token: token, Client: client, Once: c.Every == 0}, err
+	}},
 }
 
 func (k *catalogueConfig) defaults(c *config) {
@@ -96,7 +117,7 @@ func (k *catalogueConfig) defaults(c *config) {
 func (k *catalogueConfig) path() bool {
 	for _, x := range catalogueKinds {
 		if x.name == k.Kind {
-			return !x.web && !strings.Contains(k.At, "://")
+			return !x.web && k.At != inCluster && !strings.Contains(k.At, "://")
 		}
 	}
 	return false
@@ -144,6 +165,27 @@ func (k catalogueConfig) client() (*http.Client, error) {
 	}
 	return &http.Client{Transport: t, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
+
+// cluster is how a cluster is reached: at is "in-cluster", a URL or a kubeconfig.
+func (k catalogueConfig) cluster(token string) (kubernetes.Access, error) {
+	switch {
+	case k.At == inCluster:
+		return kubernetes.InCluster()
+	case !strings.Contains(k.At, "://"):
+		return kubernetes.Kubeconfig(k.At)
+	}
+	var pem []byte
+	if k.CA != "" {
+		var err error
+		if pem, err = os.ReadFile(k.CA); err != nil {
+			return kubernetes.Access{}, err
+		}
+	}
+	client, err := kubernetes.Client(pem, nil, "", false)
+	return kubernetes.Access{Server: k.At, Client: client, Token: func() (string, error) { return token, nil }}, err
+}
+
+const inCluster = "in-cluster"
 
 // open makes the catalogue.
 func (k catalogueConfig) open(secret func(string) (string, error)) (discovery.Catalogue, error) {
@@ -397,7 +439,7 @@ func (c *catalogues) Collect(out chan<- prometheus.Metric) {
 
 type catalogueCmd struct {
 	At    []string `arg:"" help:"Files, folders, sockets (unix:PATH) or URLs."`
-	Kind  string   `help:"What they are, where it can't be told by looking: code, …"`
+	Kind  string   `help:"What they are, where it can't be told by looking: code, codeowners, backstage, specs, nginx, haproxy, traefik, caddy, kubernetes, docker, dns, consul."`
 	API   string   `name:"api" help:"The API that all of it is about."`
 	Token string   `help:"Bearer token: env:NAME or file:PATH."`
 	CA    string   `name:"ca" help:"PEM file with the authorities to check certificates against."`
@@ -497,12 +539,19 @@ func kindsOf(at string) []string {
 		return []string{"haproxy"}
 	}
 	switch strings.ToLower(filepath.Ext(at)) {
+	case ".kubeconfig":
+		return []string{"kubernetes"}
 	case ".go", ".java", ".kt", ".js", ".ts", ".mjs", ".py", ".cs", ".tsx", ".jsx":
 		return []string{"code"}
 	case ".conf":
 		return []string{"nginx"}
 	case ".sock":
+		if filepath.Base(at) == "docker.sock" {
+			return []string{"docker"}
+		}
 		return []string{"haproxy"}
+	case ".zone":
+		return []string{"dns"}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func TestCataloguesGuideRunsAsWritten(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv(asCommand, "1")
-	runGuide(t, "catalogues.md", "../../examples/catalogues", 7, strings.NewReplacer())
+	runGuide(t, "catalogues.md", "../../examples/catalogues", 8, strings.NewReplacer())
 }
 
 // Every kind of catalogue speaks of fields that the inventory has.
@@ -53,7 +53,7 @@ func claimsOf(t *testing.T, k catalogueConfig) []sallyport.Claim {
 }
 
 func TestKindsSpeakOfFields(t *testing.T) {
-	for kind, at := range map[string]string{"code": "shop", "codeowners": "shop", "backstage": "shop", "nginx": "edge/nginx.conf", "haproxy": "edge/haproxy.cfg", "caddy": "edge/Caddyfile", "traefik": "edge/traefik.yaml"} {
+	for kind, at := range map[string]string{"code": "shop", "codeowners": "shop", "backstage": "shop", "nginx": "edge/nginx.conf", "haproxy": "edge/haproxy.cfg", "caddy": "edge/Caddyfile", "dns": "edge/example.zone", "traefik": "edge/traefik.yaml"} {
 		if len(claimsOf(t, catalogueConfig{Name: "x", Kind: kind, At: "../../examples/catalogues/" + at, API: "shop"})) == 0 {
 			t.Errorf("%s says nothing", kind)
 		}
