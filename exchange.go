@@ -61,6 +61,7 @@ type Exchange struct {
 	Redacted bool        `cbor:"28,keyasint"`
 	Classes  []DataClass `cbor:"29,keyasint,omitempty"` // kinds of sensitive data found in sampled bodies
 	Shape    *Shape      `cbor:"30,keyasint,omitempty"` // the bodies as observed: names and types, no values
+	Lesson   *Lesson     `cbor:"45,keyasint,omitempty"` // of sampled ones: what a learned specification needs besides
 }
 
 // Operation is the operation this exchange belongs to; Template is empty until
@@ -124,6 +125,37 @@ type Typed struct {
 	Pointer string
 	Type    string // "object", "array", "string", "integer", "number", "boolean", "null"
 	Format  string // "uuid", "date-time", … when every character agreed
+}
+
+// A Lesson is what a specification can be learned from, besides the Shape:
+// names, types, and words that many callers share. It holds no value of a person.
+type Lesson struct {
+	_              struct{} `cbor:",toarray"`
+	Scheme         string   // of the Authorization field, in small letters: "bearer"
+	Cookies        []string // names of the cookies that were sent
+	RequestAbsent  []string // pointers of members that some object of the body lacked, and others had
+	ResponseAbsent []string
+	Words          []Word // values that may be of an enumeration
+	Calls          []Call // what the body asks for by name
+}
+
+// A Word is a value that so many principals have sent or been sent that it is
+// of nobody.
+type Word struct {
+	_        struct{} `cbor:",toarray"`
+	Place    Place
+	Response bool
+	Value    string
+}
+
+// A Call is an operation that a body names: a GraphQL field, a JSON-RPC method,
+// a SOAP action, a gRPC method.
+type Call struct {
+	_         struct{} `cbor:",toarray"`
+	Kind      string   // "query", "mutation", "subscription", "json-rpc", "soap", "grpc"
+	Name      string
+	Arguments []Typed  // "/id", its type as used; of a variable, as declared: "ID!"
+	Fields    []string // selected below it: "/owner/name"
 }
 
 // A Sighting is what discovery concludes from traffic: an operation that no

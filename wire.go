@@ -279,15 +279,8 @@ func (w *writer) shape(k uint64, s *Shape) {
 	}
 	w.key(k)
 	w.head(cborArray, 2)
-	for _, list := range [2][]Typed{s.Request, s.Response} {
-		w.head(cborArray, uint64(len(list)))
-		for _, t := range list {
-			w.head(cborArray, 3)
-			w.text(t.Pointer)
-			w.text(t.Type)
-			w.text(t.Format)
-		}
-	}
+	w.typed(s.Request)
+	w.typed(s.Response)
 }
 
 func (w *writer) places(k uint64, list []Place) {
@@ -339,7 +332,52 @@ func (w *writer) exchange(x *Exchange) {
 	w.strings(42, x.Also)
 	w.string(43, x.Call)
 	w.cost(44, &x.Cost)
+	w.lesson(45, x.Lesson)
 	w.close(at)
+}
+
+func (w *writer) texts(list []string) {
+	w.head(cborArray, uint64(len(list)))
+	for _, s := range list {
+		w.text(s)
+	}
+}
+
+func (w *writer) typed(list []Typed) {
+	w.head(cborArray, uint64(len(list)))
+	for _, t := range list {
+		w.head(cborArray, 3)
+		w.text(t.Pointer)
+		w.text(t.Type)
+		w.text(t.Format)
+	}
+}
+
+func (w *writer) lesson(k uint64, l *Lesson) {
+	if l == nil {
+		return
+	}
+	w.key(k)
+	w.head(cborArray, 6)
+	w.text(l.Scheme)
+	w.texts(l.Cookies)
+	w.texts(l.RequestAbsent)
+	w.texts(l.ResponseAbsent)
+	w.head(cborArray, uint64(len(l.Words)))
+	for _, o := range l.Words {
+		w.head(cborArray, 3)
+		w.place(o.Place)
+		w.truth(o.Response)
+		w.text(o.Value)
+	}
+	w.head(cborArray, uint64(len(l.Calls)))
+	for _, c := range l.Calls {
+		w.head(cborArray, 4)
+		w.text(c.Kind)
+		w.text(c.Name)
+		w.typed(c.Arguments)
+		w.texts(c.Fields)
+	}
 }
 
 func (w *writer) cost(k uint64, c *Cost) {
@@ -839,9 +877,30 @@ func (r *reader) exchangeField(x *Exchange, key uint64) {
 		x.Call = r.string()
 	case 44:
 		r.cost(&x.Cost)
+	case 45:
+		x.Lesson = r.lesson()
 	default:
 		r.skip(0)
 	}
+}
+
+func (r *reader) lesson() *Lesson {
+	more := r.tuple(6)
+	l := &Lesson{Scheme: r.string(), Cookies: r.strings(), RequestAbsent: r.strings(), ResponseAbsent: r.strings()}
+	l.Words = make([]Word, r.length(cborArray, 6))
+	for i := range l.Words {
+		more := r.tuple(3)
+		l.Words[i].Place, l.Words[i].Response, l.Words[i].Value = r.place(), r.bool(), r.string()
+		r.rest(more)
+	}
+	l.Calls = make([]Call, r.length(cborArray, 5))
+	for i := range l.Calls {
+		more := r.tuple(4)
+		l.Calls[i].Kind, l.Calls[i].Name, l.Calls[i].Arguments, l.Calls[i].Fields = r.string(), r.string(), r.typed(), r.strings()
+		r.rest(more)
+	}
+	r.rest(more)
+	return l
 }
 
 func (r *reader) cost(c *Cost) {

@@ -27,7 +27,10 @@ func full() sallyport.Event {
 			Decision: sallyport.Decision{Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect, Status: 403, Program: "p", Relief: []string{"cache.hit"}, NotInspected: []string{"body"},
 				Reasons: []sallyport.Reason{{Stage: sallyport.StageInspect, Rule: "sqli.union", Place: place, Class: "sqli", Detail: "d", Mode: sallyport.Enforce, Exception: "E1"}}},
 			Undocumented: []sallyport.Place{place}, NewStatus: true, Redacted: true, Classes: classes, Shape: shape, Verb: "query", Also: []string{"query user"}, Call: "GetPrice",
-			Cost: sallyport.Cost{CPU: 3 * time.Millisecond, Estimated: true, Bytes: 1 << 20, Rows: 12, Money: 250_000, Units: 1.5}},
+			Cost: sallyport.Cost{CPU: 3 * time.Millisecond, Estimated: true, Bytes: 1 << 20, Rows: 12, Money: 250_000, Units: 1.5},
+			Lesson: &sallyport.Lesson{Scheme: "bearer", Cookies: []string{"session"}, RequestAbsent: []string{"/a"}, ResponseAbsent: []string{"/b"},
+				Words: []sallyport.Word{{Place: place, Response: true, Value: "open"}},
+				Calls: []sallyport.Call{{Kind: "query", Name: "user", Arguments: []sallyport.Typed{{Pointer: "/id", Type: "ID!"}}, Fields: []string{"/name"}}}}},
 			{ID: "02", Redacted: true, Client: netip.MustParseAddr("192.0.2.1"), Status: -1}},
 		Sightings: []sallyport.Sighting{{ID: "01", Time: at, API: "shop", Method: "GET", Template: "/y/{id}", Path: "/y/2", Status: 404, Reasons: []string{"r"}, Replaces: []string{"/y/2"},
 			Origin: 404, Principal: who, Refused: true, Duration: 3, RequestBytes: 4, ResponseBytes: 5, TLS: true, Classes: classes, Shape: shape, Parameters: []sallyport.Place{place}}}}
@@ -91,8 +94,8 @@ func TestEventsAreCBOR(t *testing.T) {
 			t.Errorf("no key %d (%s)", key, typ.Field(i).Name)
 		}
 	}
-	if len(x) != 34 {
-		t.Errorf("%d keys in an exchange, want 34", len(x))
+	if len(x) != 35 {
+		t.Errorf("%d keys in an exchange, want 35", len(x))
 	}
 }
 

@@ -81,6 +81,7 @@ type Options struct {
 	Sideloads api.Sideloads // rules by which related resources are put into answers; nil: none
 	Gate      api.Gate      // nil: none
 	Incidents api.Incidents // investigations; nil: none are kept
+	Learning  api.Learning  // what traffic has taught; nil: nothing
 	Inventory Inventory
 	Recorder  Recorder
 	Engine    Engine
@@ -143,7 +144,7 @@ func New(ctx context.Context, o Options) (*Console, error) {
 	so := account.SessionOptions{Idle: o.Idle, Lifetime: o.Lifetime, Insecure: o.Insecure}
 	sessions := c.book.Sessions(so)
 	c.api, err = api.New(api.Options{
-		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Paces: o.Paces, Sideloads: o.Sideloads, Gate: o.Gate, Incidents: o.Incidents, Build: o.Build,
+		Journal: o.Journal, Originals: o.Originals, Inventory: o.Inventory, Recorder: o.Recorder, Stream: o.Store.Stream(), Engine: o.Engine, Paces: o.Paces, Sideloads: o.Sideloads, Gate: o.Gate, Incidents: o.Incidents, Learning: o.Learning, Build: o.Build,
 		Book: c.book, Sessions: sessions, Audit: c.audit, Cookie: so.CookieName(), Logger: o.Logger, Now: o.Now,
 		Retention: append([]api.Retention{
 			{What: "Audit log", Kept: fmt.Sprintf("%d days", int(o.AuditAge.Hours()/24))},

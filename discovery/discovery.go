@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/discovery/learn"
 	"sallyport.dev/store"
 )
 
@@ -39,6 +40,7 @@ type Options struct {
 	Templates  int    // most templates kept for an API; default 10,000
 	Candidates int    // most probed-only templates kept for an API; default 500
 	Children   int    // most literal values kept under one path node; default 200
+	Places     int    // most places of bodies kept in learned schemas, all APIs together; default 400,000
 	Logger     *slog.Logger
 }
 
@@ -56,19 +58,12 @@ type Discovery struct {
 	kept   bool        // what was applied is stored
 	counts time.Time   // when counts were last written
 	in     event       // used again and again
+	places int         // of bodies, in learned schemas
 }
 
 // Open migrates the tables of discovery in s and loads what was learned.
 func Open(ctx context.Context, s *store.Store, o Options) (*Discovery, error) {
-	if o.Durable == "" {
-		o.Durable = "discovery"
-	}
-	o.Templates = fallback(o.Templates, 10_000)
-	o.Candidates = fallback(o.Candidates, 500)
-	o.Children = fallback(o.Children, 200)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.fill()
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("open discovery: %w", err)
@@ -81,6 +76,19 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Discovery, error) {
 		return nil, fmt.Errorf("open discovery: %w", err)
 	}
 	return d, nil
+}
+
+func (o *Options) fill() {
+	if o.Durable == "" {
+		o.Durable = "discovery"
+	}
+	o.Templates = fallback(o.Templates, 10_000)
+	o.Candidates = fallback(o.Candidates, 500)
+	o.Children = fallback(o.Children, 200)
+	o.Places = fallback(o.Places, 400_000)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 }
 
 func fallback(n, otherwise int) int {
@@ -201,7 +209,7 @@ func (d *Discovery) handle(ctx context.Context, messages []store.Message) (err e
 // learned reports whether there is anything to store but counts.
 func (d *Discovery) learned() bool {
 	for _, t := range d.trees {
-		if t.stale || t.newValues || len(t.gone)+len(t.fresh) > 0 {
+		if t.stale || t.newValues || t.taught || len(t.gone)+len(t.fresh) > 0 {
 			return true
 		}
 	}
@@ -273,6 +281,7 @@ func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sigh
 			t.fresh = append(t.fresh, strings.Clone(x.Template))
 			t.stale = true
 		}
+		d.learn(t, x, x.Operation().Method, x.Template, true)
 		return out
 	}
 	x.Method, x.Path = printable(x.Method), printable(x.Path)
@@ -296,6 +305,11 @@ func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sigh
 	} else {
 		s.Template, s.Reasons = t.named(o.node)
 		s.Replaces = o.swallow
+		for i := range o.merges {
+			t.relearn(o.merges[i].Method, o.merges[i].Template, o.merges[i].Replaces)
+		}
+		t.relearn(s.Method, s.Template, s.Replaces)
+		d.learn(t, x, s.Method, s.Template, false)
 	}
 	// Merges first, in the order in which they happened, so that rows move before the count.
 	out = append(out, o.merges...)
@@ -397,6 +411,10 @@ type Stats struct {
 	Overflow   uint64 // exchanges that fitted in no bound any more, since start
 	Folded     uint64 // exchanges folded since start
 	Refolds    uint64 // values folded by evidence since start
+	Lessons    int    // operations with a learned schema
+	Tentative  int    // of them, those with 50 requests or more
+	Places     int    // of bodies, in learned schemas
+	Taught     uint64 // exchanges learned from since start
 }
 
 // Stats gives the present counts.
@@ -404,11 +422,18 @@ func (d *Discovery) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
+	s.Places = d.places
 	for _, t := range d.trees {
 		s.Templates += t.leaves
 		s.Candidates += len(t.candidates)
 		s.Overflow += t.overflow
 		s.Refolds += t.refolds
+		s.Lessons += len(t.lessons)
+		for _, l := range t.lessons {
+			if l.op.Taught >= learn.Tentative {
+				s.Tentative++
+			}
+		}
 	}
 	return s
 }

@@ -147,6 +147,9 @@ func (t *tree) save(ctx context.Context, tx bun.Tx, counts bool) error {
 			}
 		}
 	}
+	if err := t.saveLessons(ctx, tx, counts); err != nil {
+		return err
+	}
 	for chunk := range slices.Chunk(rows, 100) {
 		for i := range chunk {
 			if chunk[i].Data == nil {
@@ -184,6 +187,7 @@ func (n *node) attached() bool {
 // saved marks everything as stored, after the commit.
 func (t *tree) saved(counts bool) {
 	t.gone, t.fresh, t.newValues = nil, nil, false
+	t.savedLessons(counts)
 	if t.stale {
 		var walk func(n *node)
 		walk = func(n *node) {
@@ -280,5 +284,5 @@ func (d *Discovery) load(ctx context.Context) error {
 		slices.SortStableFunc(t.order, func(a, b string) int { return t.candidates[a].first.Compare(t.candidates[b].first) })
 	}
 	d.trees = trees
-	return nil
+	return d.loadLessons(ctx, tree)
 }

@@ -61,8 +61,11 @@ type tree struct {
 	epoch      uint64   // rises when templates change
 	stale      bool     // evidence changed since it was stored
 	touched    map[*leaf]*node
-	known      map[string]bool // declared templates
-	fresh      []string        // of them, those not stored yet
+	known      map[string]bool    // declared templates
+	fresh      []string           // of them, those not stored yet
+	lessons    map[string]*lesson // by method and template
+	taught     bool               // there is news among them that is not stored
+	forgotten  []string           // lessons that stand under another template now
 }
 
 // A candidate is a template that was only ever refused or not found.
@@ -76,7 +79,7 @@ type candidate struct {
 }
 
 func newTree(api string, o *Options) *tree {
-	return &tree{api: api, o: o, root: &node{}, candidates: map[string]*candidate{}, slugs: map[string][]*node{}, values: map[uint64]struct{}{}, touched: map[*leaf]*node{}, known: map[string]bool{}, epoch: 1}
+	return &tree{api: api, o: o, root: &node{}, candidates: map[string]*candidate{}, slugs: map[string][]*node{}, values: map[uint64]struct{}{}, touched: map[*leaf]*node{}, known: map[string]bool{}, lessons: map[string]*lesson{}, epoch: 1}
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/classify"
 	"sallyport.dev/spec/jsondoc"
+	"sallyport.dev/spec/proto/frame"
 )
 
 // Bounds of what is taken out of one body.
@@ -32,10 +33,11 @@ type reader struct {
 	scratch []byte
 	path    []byte
 	seen    map[string]int // pointer and type → index in shape
-	stack   []frame
+	stack   []level
+	times   []int32 // beside the shape: how often the place held the type
 }
 
-type frame struct {
+type level struct {
 	end  int32 // index behind the subtree
 	trim int   // length of path before the node
 	arr  bool
@@ -56,6 +58,7 @@ func (r *Redactor) bodies(x *sallyport.Exchange) {
 		readers.Put(rd)
 	}()
 	var shape sallyport.Shape
+	x.Lesson = r.lesson(x)
 	shape.Request = r.body(rd, x, request, x.RequestHeader, false)
 	shape.Response = r.body(rd, x, response, x.ResponseHeader, true)
 	if shape.Request != nil || shape.Response != nil {
@@ -72,14 +75,27 @@ func (r *Redactor) body(rd *reader, x *sallyport.Exchange, b []byte, header []sa
 	switch {
 	case strings.HasSuffix(media, "json") || media == "" && (b[0] == '{' || b[0] == '['):
 		if rd.doc.Parse(b, jsondoc.Limits{Duplicates: true, Nodes: 1 << 16}) == nil {
+			if !response {
+				rd.calls(x.Lesson)
+			}
 			return r.document(rd, x, response)
 		}
 		rd.free(x, b, response) // a sample may end in the middle
 	case media == "application/x-www-form-urlencoded":
 		return r.form(rd, x, b, response)
+	case strings.HasPrefix(media, "application/grpc"):
+		if i := strings.LastIndexByte(x.Path, '/'); !response && i >= 0 {
+			add(x.Lesson, sallyport.Call{Kind: "grpc", Name: name(strings.TrimPrefix(x.Path, "/"))})
+		}
+		if _, _, ok := frame.FormOf(media); ok {
+			return messages(b)
+		}
 	case strings.HasPrefix(media, "image/") || strings.HasPrefix(media, "audio/") || strings.HasPrefix(media, "video/") || strings.HasPrefix(media, "font/"):
 	default:
 		if !bytes.Contains(b[:min(len(b), 512)], []byte{0}) {
+			if !response && strings.HasSuffix(media, "xml") {
+				add(x.Lesson, sallyport.Call{Kind: "soap", Name: name(soapAction(x))})
+			}
 			rd.free(x, b, response)
 		}
 	}
@@ -140,32 +156,35 @@ func (r *Redactor) form(rd *reader, x *sallyport.Exchange, b []byte, response bo
 			continue
 		}
 		pointer := "/" + r.member([]byte(key))
-		rd.value(x, key, []byte(value), pointer, response)
+		if rd.value(x, key, []byte(value), pointer, response) {
+			r.word(x.Lesson, x, key, pointer, []byte(value), response)
+		}
 		shape = rd.typed(shape, pointer, "string", format(value))
 	}
 	return shape
 }
 
-// value classifies one named value.
-func (rd *reader) value(x *sallyport.Exchange, key string, value []byte, pointer string, response bool) {
+// value classifies one named value; it reports whether nothing was found.
+func (rd *reader) value(x *sallyport.Exchange, key string, value []byte, pointer string, response bool) bool {
 	if len(value) == 0 {
-		return
+		return true
 	}
 	if class, sure := classify.Field(key, value); class != "" && sure >= classify.Likely {
 		found(x, class, pointer, response)
-		return
+		return false
 	}
 	if builtin.sensitive(key) && len(value) >= 4 {
 		found(x, classify.Secret, pointer, response)
-		return
+		return false
 	}
 	if len(value) < 8 {
-		return
+		return true
 	}
 	rd.matches = classify.Append(rd.matches[:0], value, 4)
 	for _, m := range rd.matches {
 		found(x, m.Class, pointer, response)
 	}
+	return len(rd.matches) == 0
 }
 
 // document walks a parsed body: classes of its values, types of its places.
@@ -198,11 +217,13 @@ func (r *Redactor) document(rd *reader, x *sallyport.Exchange, response bool) []
 		kind, form := n.Kind.String(), ""
 		switch n.Kind {
 		case jsondoc.Object, jsondoc.Array:
-			rd.stack = append(rd.stack, frame{end: n.Next, trim: trim})
+			rd.stack = append(rd.stack, level{end: n.Next, trim: trim})
 		case jsondoc.String:
 			if leaves++; leaves <= maxLeaves {
 				value := d.Text(i, rd.scratch[:0])
-				rd.value(x, key, value, pointer, response)
+				if rd.value(x, key, value, pointer, response) {
+					r.word(x.Lesson, x, key, pointer, value, response)
+				}
 				form = format(string(value[:min(len(value), 256)]))
 			}
 		case jsondoc.Number:
@@ -220,6 +241,11 @@ func (r *Redactor) document(rd *reader, x *sallyport.Exchange, response bool) []
 			rd.path = rd.path[:trim]
 		}
 	}
+	if gaps := absent(shape, rd.times); response {
+		x.Lesson.ResponseAbsent = gaps
+	} else {
+		x.Lesson.RequestAbsent = gaps
+	}
 	return shape
 }
 
@@ -230,12 +256,14 @@ func (rd *reader) typed(shape []sallyport.Typed, pointer, kind, form string) []s
 		if shape[at].Format != form {
 			shape[at].Format = ""
 		}
+		rd.times[at]++
 		return shape
 	}
 	if len(shape) >= maxShape {
 		return shape
 	}
 	rd.seen[id] = len(shape)
+	rd.times = append(rd.times[:len(shape)], 1)
 	return append(shape, sallyport.Typed{Pointer: pointer, Type: kind, Format: form})
 }
 

@@ -28,6 +28,7 @@ type RedactOptions struct {
 type Redactor struct {
 	headers map[string]headerRule // by lower-case name, and by the usual spelling
 	names   map[string]bool       // sensitive parameter names, folded
+	words   commons               // values that many share
 	clean   memo                  // header values and parameters in which nothing was found
 }
 
@@ -145,6 +146,7 @@ var (
 func NewRedactor(o RedactOptions) (*Redactor, error) {
 	r := &Redactor{headers: map[string]headerRule{}, names: map[string]bool{}}
 	r.clean.seed = maphash.MakeSeed()
+	r.words = commons{seed: maphash.MakeSeed(), places: map[uint64]*wordPlace{}}
 	set := func(list []string, rule headerRule) {
 		for _, name := range list {
 			r.headers[name] = rule

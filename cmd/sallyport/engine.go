@@ -226,6 +226,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 	reg.MustRegister(&e.catalogue, e.scanGauges())
 	reg.MustRegister(sourceMetrics{e})
 	reg.MustRegister(&e.partners)
+	e.learnedMetrics(gauge, counter)
 	if e.gateway != nil {
 		reg.MustRegister(e.gateway)
 	}

@@ -30,6 +30,7 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Start the gateway, the console and all engines."`
 	Check   conformCmd `cmd:"" help:"Test an instance of an API against its description. Exit 1 when it does not conform."`
 	Import  importCmd  `cmd:"" help:"Read access logs and other records of traffic into the inventory."`
+	Learn   learnCmd   `cmd:"" help:"Learn a specification from recorded traffic, or compare the two."`
 	Config  configCmd  `cmd:"" help:"Check a configuration, or describe its settings."`
 	Notify  notifyCmd  `cmd:"" help:"Try the places that are notified of incidents."`
 	Key     keyCmd     `cmd:"" help:"Make API keys, show public keys."`

@@ -73,6 +73,7 @@ type engine struct {
 	originals *original.Drawer
 	inventory *inventory.Inventory
 	discovery *discovery.Discovery
+	declared  sync.Map                  // name of an API → *spec.Set in force
 	gate      *gate.Gate                // tests instances before they serve; nil: this process has no control
 	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
 	console   *console.Console
@@ -361,7 +362,7 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 		return err
 	}
 	b := thisBuild()
-	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e}, Incidents: e.incidents,
+	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e}, Incidents: e.incidents, Learning: learning{e},
 		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
 		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
@@ -443,6 +444,7 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 	var names []string
 	for _, a := range apis {
 		names = append(names, a.Name)
+		e.declared.Store(a.Name, a.Spec)
 		var ops []sallyport.Operation
 		if a.Spec != nil {
 			ops = operations(a.Name, a.Spec)

@@ -39,6 +39,7 @@ type Options struct {
 	Engine    Engine
 	Sideloads Sideloads // nil: none
 	Gate      Gate      // nil: none
+	Learning  Learning  // nil: nothing is learned
 	Incidents Incidents // nil: none are kept
 	Paces     Paces
 	Build     Build
@@ -144,6 +145,7 @@ func New(o Options) (*API, error) {
 	a.demandOperations()
 	a.incidentOperations()
 	a.scanOperations()
+	a.learnedOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {
