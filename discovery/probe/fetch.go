@@ -27,24 +27,25 @@ const (
 // A site is one virtual host at one port.
 type site struct {
 	*visit
-	service   *Service
-	scheme    string
-	host      string // Host header without port; the address where none is known
-	port      int
-	client    *http.Transport
-	h2        *http.Transport
-	robots    *robots
-	root      *answer
-	tried     map[string]bool // "GET /path"
-	answers   []*answer       // kept for rules
-	apis      []API
-	bases     map[string]*base // calibration, by method and directory
-	hits      []*answer
-	spec      []Operation // of descriptions
-	links     []string
-	rootIsAny bool // it answers as anything does
-	failed    int  // times in a row
-	dead      bool
+	service    *Service
+	scheme     string
+	host       string // Host header without port; the address where none is known
+	port       int
+	client     *http.Transport
+	h2         *http.Transport
+	robots     *robots
+	root       *answer
+	tried      map[string]bool // "GET /path"
+	answers    []*answer       // kept for rules
+	apis       []API
+	bases      map[string]*base // calibration, by method and directory
+	hits       []*answer
+	spec       []Operation // of descriptions
+	links      []string
+	anyUpgrade bool // every path completes the handshake of a WebSocket
+	rootIsAny  bool // it answers as anything does
+	failed     int  // times in a row
+	dead       bool
 }
 
 type answer struct {

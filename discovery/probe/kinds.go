@@ -325,12 +325,17 @@ func (s *site) sse(ctx context.Context, path string) {
 }
 
 func (s *site) websocket(ctx context.Context, path string) {
-	if s.has(WebSocket, path) || s.has(MQTT, path) {
+	if s.anyUpgrade || s.has(WebSocket, path) || s.has(MQTT, path) {
 		return
 	}
-	if a := s.upgrade(ctx, path, "mqtt", "", nil); a == nil {
+	if s.upgrade(ctx, path, "", "", nil) == nil && s.upgrade(ctx, path, "mqtt", "", nil) == nil {
 		return
-	} else if a.header.Get("Sec-WebSocket-Protocol") == "mqtt" {
+	}
+	// A server that speaks nothing else takes the handshake at any path.
+	if other := "/" + random(); s.upgrade(ctx, other, "mqtt", "", nil) != nil {
+		s.anyUpgrade, path = true, "/"
+	}
+	if a := s.upgrade(ctx, path, "mqtt", "", nil); a != nil && a.header.Get("Sec-WebSocket-Protocol") == "mqtt" {
 		code := -1
 		s.upgrade(ctx, path, "mqtt", "", func(c io.ReadWriter) { code = mqttOver(c) })
 		if code >= 0 {
