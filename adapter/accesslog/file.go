@@ -395,7 +395,7 @@ func (r *lines) all(ctx context.Context, last bool) error {
 			case bad != nil:
 				f.tally.Bad(fmt.Sprintf("%s:%d", f.Path, f.at.Line), "the line "+bad.Error())
 			case x != nil:
-				x.ID = ID(source, offset, x.Time)
+				x.ID = observe.SourceID(source, offset, x.Time)
 				if err := f.give(x, r.emit); err != nil {
 					return err
 				}

@@ -35,6 +35,7 @@ type Subject struct {
 	// it has no place.
 	Again  func(t *testing.T) observe.Source
 	NoHost bool // the format names no host
+	Ends   bool // it reads to an end and no further
 	NoBad  bool // nothing can be sent that is not read
 }
 
@@ -164,6 +165,9 @@ func Run(t *testing.T, s Subject) {
 		}
 	})
 	t.Run("ends with its context when nothing comes", func(t *testing.T) {
+		if s.Ends {
+			return
+		}
 		source, _ := s.New(t)
 		_, stop := run(t, source)
 		stop()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/adapter/accesslog"
+	"sallyport.dev/adapter/har"
 	"sallyport.dev/discovery"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
@@ -243,6 +246,13 @@ func (in *importing) open(path string) (observe.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	head, err := beginning(abs)
+	if err != nil {
+		return nil, err
+	}
+	if in.Format == "" && har.Looks(head) {
+		return &har.File{Path: abs, Entry: in.placer.enter}, nil
+	}
 	zone, _ := in.conf.zone()
 	f := &accesslog.File{Path: abs, Format: in.conf.format(), Zone: zone, Host: in.Host, TLS: in.TLS, Entry: in.placer.enter}
 	if !in.Quiet {
@@ -253,4 +263,23 @@ func (in *importing) open(path string) (observe.Source, error) {
 		}
 	}
 	return f, nil
+}
+
+// beginning is the first few bytes of a file, decompressed.
+func beginning(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 4096)
+	head, _ := r.Peek(512)
+	if len(head) > 2 && head[0] == 0x1f && head[1] == 0x8b {
+		if z, err := gzip.NewReader(r); err == nil {
+			b := make([]byte, 512)
+			n, _ := z.Read(b)
+			return b[:n], nil
+		}
+	}
+	return head, nil
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +19,8 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/adapter/accesslog"
+	"sallyport.dev/adapter/push"
+	"sallyport.dev/adapter/syslog"
 	"sallyport.dev/console/api"
 	"sallyport.dev/observe"
 	"sallyport.dev/spec"
@@ -25,6 +29,12 @@ import (
 // sourceConfig is one place where other doors write down what they let through.
 type sourceConfig struct {
 	File   string `yaml:"file" doc:"Access log that is read on and on, over rotations; * and ? stand for several."`
+	Syslog string `yaml:"syslog" doc:"Where access logs come as messages of RFC 5424 or 3164: udp://host:port, tcp://host:port or tls://host:port."`
+	Push   string `yaml:"push" doc:"host:port that takes exchanges as lines of JSON at POST /v1/exchanges."`
+	Mirror string `yaml:"mirror" doc:"host:port that takes copies of requests, as nginx and Traefik mirror them."`
+	Token  string `yaml:"token" doc:"What senders of push and mirror prove themselves by, env:NAME or file:PATH. Needed beyond loopback."`
+	Cert   string `yaml:"cert" doc:"PEM file with the certificate of a tls:// syslog."`
+	Key    string `yaml:"key" doc:"PEM file with its private key."`
 	Format string `yaml:"format" doc:"Of the lines: a name (sallyport import --formats lists them) or the format string of nginx, Apache, HAProxy or Envoy. Default found by looking."`
 	Zone   string `yaml:"zone" doc:"Time zone of lines whose times have none, such as Europe/Berlin. Default UTC."`
 	Host   string `yaml:"host" doc:"Host of lines that name none."`
@@ -44,7 +54,7 @@ func (s *sourceConfig) kinds() []string {
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"file", s.File != ""}} {
+	}{{"file", s.File != ""}, {"syslog", s.Syslog != ""}, {"push", s.Push != ""}, {"mirror", s.Mirror != ""}} {
 		if k.set {
 			out = append(out, k.name)
 		}
@@ -57,7 +67,7 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 		s, path := &c.Sources[i], fmt.Sprintf("sources[%d]", i)
 		switch kinds := s.kinds(); {
 		case len(kinds) == 0:
-			bad(path, "what is it read from? give file")
+			bad(path, "what is it read from? give file, syslog, push or mirror")
 		case len(kinds) > 1:
 			bad(path, "%s in one source: make two of it", strings.Join(kinds, " and "))
 		}
@@ -68,6 +78,30 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 			if _, err := accesslog.Compile(s.Format, nil); err != nil {
 				bad(path+".format", "%v", err)
 			}
+		}
+		if s.Syslog != "" {
+			network, addr, _ := strings.Cut(s.Syslog, "://")
+			if _, _, err := net.SplitHostPort(addr); err != nil || !slices.Contains([]string{"udp", "tcp", "tls"}, network) {
+				bad(path+".syslog", "%q: want udp://, tcp:// or tls:// and host:port", s.Syslog)
+			}
+			if (network == "tls") != (s.Cert != "" && s.Key != "") {
+				bad(path+".syslog", "cert and key go with tls://, and only with it")
+			}
+		}
+		for key, addr := range map[string]string{"push": s.Push, "mirror": s.Mirror} {
+			if addr == "" {
+				continue
+			}
+			host, _, err := net.SplitHostPort(addr)
+			switch {
+			case err != nil:
+				bad(path+"."+key, "%q is not host:port", addr)
+			case !loopback(host) && s.Token == "":
+				bad(path+"."+key, "%q can be reached from elsewhere: give token: env:NAME or file:PATH", addr)
+			}
+		}
+		if s.Token != "" && !strings.HasPrefix(s.Token, "env:") && !strings.HasPrefix(s.Token, "file:") {
+			bad(path+".token", "write env:NAME or file:PATH: a secret does not stand here")
 		}
 		if s.File != "" {
 			if _, err := filepath.Match(s.File, ""); err != nil {
@@ -271,6 +305,32 @@ func (b *sourceBook) file(path string, s *sourceConfig) *accesslog.File {
 
 // source opens what is no file.
 func (c *config) source(s *sourceConfig, entry observe.Entry) (observe.Source, error) {
+	token, err := c.secret(s.Token)
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	if s.Token != "" && token == "" {
+		return nil, errors.New("token: it is empty")
+	}
+	switch {
+	case s.Syslog != "":
+		zone, _ := s.zone()
+		guess := &accesslog.Guess{Format: s.format(), Zone: zone}
+		network, addr, _ := strings.Cut(s.Syslog, "://")
+		out := &syslog.Server{Network: network, Address: addr, Parse: guess.Parse, Format: guess.Name, Host: s.Host, Entry: entry}
+		if network == "tls" {
+			pair, err := tls.LoadX509KeyPair(c.path(s.Cert), c.path(s.Key))
+			if err != nil {
+				return nil, err
+			}
+			out.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+		}
+		return out, nil
+	case s.Push != "":
+		return &push.Server{Address: s.Push, Token: token, Entry: entry}, nil
+	case s.Mirror != "":
+		return &push.Server{Address: s.Mirror, Token: token, Mirror: true, Entry: entry}, nil
+	}
 	return nil, errors.New("it says nothing to read from")
 }
 
