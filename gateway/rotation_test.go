@@ -23,8 +23,8 @@ func TestRotationAndRevocationUnderTraffic(t *testing.T) {
 	op := oidcprovider.Start(t)
 	client, secret := op.Client()
 	const audience, opaque = "https://api.example.test/es", "https://api.example.test/opaque"
-	ids := &identity.Providers{Issuers: []string{op.Issuer}, Overlap: -1, UnknownEvery: time.Millisecond,
-		Introspection: []identity.Introspection{{Issuer: op.Issuer, ClientID: client, Secret: secret, Cache: 300 * time.Millisecond}}}
+	ids := &identity.Providers{Client: &http.Client{Timeout: 20 * time.Second}, Issuers: []string{op.Issuer}, Overlap: -1, UnknownEvery: time.Millisecond,
+		Introspection: []identity.Introspection{{Issuer: op.Issuer, ClientID: client, Secret: secret, Cache: 300 * time.Millisecond, Timeout: 15 * time.Second}}}
 	ask := policy.Introspection{ClientID: client, Secret: "env:X"}
 	api := func(name, audience string, i policy.Introspection) guard.API {
 		return guard.API{API: sallyport.API{Name: name, Hosts: []string{name + ".example.test"}}, Policy: policy.API{Mode: sallyport.Enforce,
@@ -35,7 +35,8 @@ func TestRotationAndRevocationUnderTraffic(t *testing.T) {
 		t.Fatal(err)
 	}
 	up := upstream(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })
-	d := open(t, gateway.Options{Program: p, APIs: []gateway.API{{Name: "shop", Upstreams: []gateway.Upstream{{URL: up.URL}}}, {Name: "desk", Upstreams: []gateway.Upstream{{URL: up.URL}}}}, Resolver: ids})
+	d := open(t, gateway.Options{Program: p, APIs: []gateway.API{{Name: "shop", Upstreams: []gateway.Upstream{{URL: up.URL}}}, {Name: "desk", Upstreams: []gateway.Upstream{{URL: up.URL}}}}, Resolver: ids,
+		Bounds: gateway.Bounds{FetchTime: 20 * time.Second}}) // the provider makes keys meanwhile, and a busy machine takes its time
 	client1 := d.client(false)
 	send := func(host, token string) int {
 		req, err := http.NewRequest("GET", d.url("/orders"), nil)

@@ -37,6 +37,7 @@ type Introspection struct {
 	URL              string // "" = the endpoint that the discovery document names
 	ClientID, Secret string
 	Cache            time.Duration // zero = 30 s
+	Timeout          time.Duration // until the whole answer is there; zero = 2 s
 }
 
 // introspector asks one issuer and holds its answers.
@@ -62,6 +63,9 @@ type answer struct {
 }
 
 func newIntrospector(i Introspection) *introspector {
+	if i.Timeout <= 0 {
+		i.Timeout = askTime
+	}
 	if i.Cache <= 0 {
 		i.Cache = 30 * time.Second
 	}
@@ -155,7 +159,7 @@ func (i *introspector) join(key digest, now time.Time) (f *flight, mine bool, er
 
 // ask puts the question f.
 func (p *Providers) ask(ctx context.Context, i *introspector, key digest, token string, f *flight) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, i.Timeout)
 	defer cancel()
 	var a answer
 	err := error(nil)
@@ -164,7 +168,7 @@ func (p *Providers) ask(ctx context.Context, i *introspector, key digest, token 
 		a, err = p.question(ctx, i, token)
 		<-i.turns
 	case <-ctx.Done():
-		err = fmt.Errorf("no turn within %s: %d questions are under way", askTime, askMost)
+		err = fmt.Errorf("no turn within %s: %d questions are under way", i.Timeout, askMost)
 	}
 	now := p.Now()
 	i.mu.Lock()

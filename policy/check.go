@@ -243,6 +243,9 @@ func (m *Mistakes) introspection(p string, o OIDC, before []OIDC) {
 	if i.Secret == "" {
 		m.add(p+".secret", "missing; want env:NAME or file:PATH")
 	}
+	if i.Timeout < 0 || i.Timeout > 3*time.Second {
+		m.add(p+".timeout", "%s; want at most 3s: a request waits for it", i.Timeout)
+	}
 	if i.Cache < 0 || i.Cache > 5*time.Minute {
 		m.add(p+".cache", "%s; want at most 5m: for so long a revoked token may pass", i.Cache)
 	}

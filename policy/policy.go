@@ -251,6 +251,8 @@ type Introspection struct {
 	URL      string `yaml:"url" doc:"Introspection endpoint. Default the one that the issuer's discovery document names."`
 	// Cache is how long an answer holds: a revoked token may pass for as long.
 	Cache time.Duration `yaml:"cache" doc:"How long an answer holds, and so how long a revoked token may still pass. Default 30s, at most 5m."`
+	// Timeout bounds one question.
+	Timeout time.Duration `yaml:"timeout" doc:"How long the issuer may take to answer. Default 2s, at most 3s."`
 	// AnyAudience accepts answers that name no audience; what names one must name ours.
 	AnyAudience bool `yaml:"any_audience" doc:"Accept answers that name no audience at all."`
 	// JWT has the issuer asked about its JWTs too.

@@ -111,7 +111,7 @@ func (c *compiled) asks(o policy.OIDC, path string, m *mistakes) {
 	if err != nil {
 		m.add(c.at(path+".secret"), "%s.secret: %v", path, err)
 	}
-	next := identity.Introspection{Issuer: o.Issuer, URL: i.URL, ClientID: i.ClientID, Secret: secret, Cache: i.Cache}
+	next := identity.Introspection{Issuer: o.Issuer, URL: i.URL, ClientID: i.ClientID, Secret: secret, Cache: i.Cache, Timeout: i.Timeout}
 	at := slices.IndexFunc(c.opaque, func(x identity.Introspection) bool { return x.Issuer == o.Issuer })
 	switch {
 	case at < 0:
