@@ -42,9 +42,10 @@ type site struct {
 	hits       []*answer
 	spec       []Operation // of descriptions
 	links      []string
-	anyUpgrade bool // every path completes the handshake of a WebSocket
-	rootIsAny  bool // it answers as anything does
-	failed     int  // times in a row
+	readable   map[string]bool // paths whose GET gives data
+	anyUpgrade bool            // every path completes the handshake of a WebSocket
+	rootIsAny  bool            // it answers as anything does
+	failed     int             // times in a row
 	dead       bool
 }
 

@@ -41,7 +41,7 @@ var roots = []string{"/api", "/api/v1", "/v1", ""}
 // called; such routes are linked nowhere.
 var (
 	adminRoots = []string{"/admin", "/internal", "/internal/admin", "/api/admin", "/api/internal", "/api/v1/admin", "/v1/admin", "/_admin", "/private", "/ops"}
-	adminWords = []string{"users", "accounts", "config", "settings", "export", "import", "backup", "logs", "audit", "debug", "jobs", "stats", "reset", "impersonate", "tokens", "keys", "flags", "health", "shutdown", "console"}
+	adminWords = []string{"users", "accounts", "config", "settings", "export", "import", "backup", "logs", "audit", "debug", "jobs", "stats", "impersonate", "tokens", "keys", "flags", "health", "console"}
 )
 
 // guess tries, in this order, what a description names, what is linked, what is known

@@ -40,21 +40,21 @@ func (s *site) protocols(ctx context.Context) {
 		return out
 	}
 	s.grpc(ctx)
-	for _, p := range at("/mcp", "/", "/api/mcp", "/sse") {
-		s.mcp(ctx, p)
+	// A POST makes something of a resource that is none of these protocols, so it
+	// goes only where the name speaks for one, and never where a GET reads data.
+	post := func(names *regexp.Regexp, probe func(context.Context, string), usual ...string) {
+		for _, p := range at(usual...) {
+			if (slices.Contains(usual, p) || names.MatchString(p)) && !s.reads(ctx, p) {
+				probe(ctx, p)
+			}
+		}
 	}
-	for _, p := range at("/graphql", "/api/graphql", "/v1/graphql", "/query", "/gql", "/") {
-		s.graphql(ctx, p)
-	}
-	for _, p := range at("/rpc", "/jsonrpc", "/api/rpc", "/", "/api") {
-		s.jsonrpc(ctx, p)
-	}
-	for _, p := range at("/xmlrpc", "/xmlrpc.php", "/RPC2", "/", "/rpc") {
-		s.xmlrpc(ctx, p)
-	}
-	for _, p := range at("/soap", "/ws", "/services", "/service", "/Service.asmx", "/Service.svc", "/") {
-		s.soap(ctx, p)
-	}
+	post(mcpNames, s.mcp, "/mcp", "/", "/api/mcp", "/sse")
+	post(graphQLNames, s.graphql, "/graphql", "/api/graphql", "/v1/graphql", "/query", "/gql", "/")
+	post(rpcNames, s.jsonrpc, "/rpc", "/jsonrpc", "/api/rpc", "/")
+	post(rpcNames, s.xmlrpc, "/xmlrpc", "/xmlrpc.php", "/RPC2", "/", "/rpc")
+	post(soapNames, s.soap, "/soap", "/ws", "/services", "/service", "/Service.asmx", "/Service.svc", "/")
+	post(hookNames, s.webhook, "/webhook", "/webhooks", "/hooks", "/webhooks/github", "/api/webhooks")
 	for _, p := range at("/odata", "/odata/v4", "/api/odata", "/") {
 		s.odata(ctx, p)
 	}
@@ -67,9 +67,32 @@ func (s *site) protocols(ctx context.Context) {
 	for _, p := range at("/", "/dav/", "/webdav/", "/remote.php/dav/") {
 		s.webdav(ctx, p)
 	}
-	for _, p := range at("/webhook", "/webhooks", "/hooks", "/webhooks/github", "/api/webhooks") {
-		s.webhook(ctx, p)
+}
+
+// Where a POST may go: what such endpoints are called. The name is leave to ask,
+// and no evidence.
+var (
+	mcpNames     = regexp.MustCompile(`(?i)(?:^|[/_\-])(?:mcp|sse|messages?)/?$`)
+	graphQLNames = regexp.MustCompile(`(?i)(?:^|[/_\-])(?:graphql|graphiql|graph|gql|query|playground)/?$`)
+	rpcNames     = regexp.MustCompile(`(?i)(?:rpc|rpc2)(?:\.php)?/?$`)
+	soapNames    = regexp.MustCompile(`(?i)(?:soap|/ws|service|services)/?$|\.(?:asmx|svc)$`)
+	hookNames    = regexp.MustCompile(`(?i)hooks?(?:/[\w\-]+)?/?$|/callbacks?/?$`)
+)
+
+// reads says whether a GET of a path gives data: then it is a resource.
+func (s *site) reads(ctx context.Context, path string) bool {
+	if path == "/" && s.root != nil {
+		return s.root.status < 300 && s.root.json()
 	}
+	if known, ok := s.readable[path]; ok {
+		return known
+	}
+	a, err := s.fetch(ctx, ask{method: http.MethodGet, path: path})
+	if s.readable == nil {
+		s.readable = map[string]bool{}
+	}
+	s.readable[path] = err == nil && a.status < 300 && a.json()
+	return s.readable[path]
 }
 
 // send asks and leaves redirects and what is not there alone.

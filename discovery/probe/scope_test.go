@@ -215,3 +215,29 @@ func TestHosting(t *testing.T) {
 		}
 	}
 }
+
+// Whatever can be read, and whatever only takes a POST, is not changed.
+func TestNothingIsWritten(t *testing.T) {
+	var changed atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		resource := map[string]bool{"/": true, "/config/": true, "/api/v1/users": true, "/orders": true, "/services": true, "/query": true}[r.URL.Path]
+		switch {
+		case (resource || r.URL.Path == "/tasks") && r.Method != "GET" && r.Method != "HEAD" && r.Method != "OPTIONS" && r.Method != "PROPFIND" && r.Method != "TRACE":
+			t.Logf("%s %s", r.Method, r.URL)
+			changed.Add(1)
+		case resource:
+			fmt.Fprintf(w, `{"of":%q,"config":{}}`, strings.Trim(r.URL.Path, "/"))
+		case r.URL.Path == "/tasks":
+			w.WriteHeader(405)
+			io.WriteString(w, "{}")
+		default:
+			w.WriteHeader(404)
+		}
+	}))
+	defer srv.Close()
+	r := run(t, probe.Plan{Targets: []string{srv.Listener.Addr().String()}})
+	if changed.Load() > 0 || len(r.APIs) != 1 {
+		t.Errorf("%d writes; %+v", changed.Load(), r.APIs)
+	}
+}

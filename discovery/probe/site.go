@@ -283,7 +283,7 @@ func (s *site) rest() {
 		hits = append(hits, s.root)
 	}
 	for _, h := range hits {
-		if other(h) || isDocument(h) {
+		if other(h) || isDocument(h) || strings.HasPrefix(h.path, "/debug/") { // variables of the program, which a rule looks at
 			continue
 		}
 		if h.json() && len(evidence) < 8 {
