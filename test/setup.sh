@@ -10,6 +10,7 @@ declare -A why=(
   [libxml2-utils]="xmllint, the judge of XML Schema"
   [libnginx-mod-http-js]="nginx sends bodies to our door" [haproxy]="asks at our door by SPOE" [caddy]="asks at our door by forward_auth" [squid]="asks at our door by ICAP"
   [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do" [sslscan]="looks for what is out of date in our TLS"
+  [apache2-bin]="a scan has to find it" [etcd-server]="a scan has to find it" [slapd]="a scan has to find it" [prometheus]="a scan has to find it" [prometheus-node-exporter]="a scan has to find it" [lighttpd]="a scan has to find it" [docker-registry]="a scan has to find it" [radicale]="a scan has to find it"
   [testssl.sh]="looks for what is weak in our TLS" [bsdextrautils]="hexdump, which testssl.sh wants"
 )
 if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are taken from, built from its module (cgo: gcc)
@@ -35,7 +36,8 @@ case "${1:-test}" in
   test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid apache2) ;;
   bench) need=(nginx-light wrk) ;;
   tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
-  *) echo "usage: test/setup.sh test|bench|tls|dex|kube" >&2; exit 2 ;;
+  estate) need=(nginx-light apache2-bin squid etcd-server slapd redis-server haproxy caddy prometheus prometheus-node-exporter lighttpd docker-registry radicale iproute2) ;; # servers that a scan has to find
+  *) echo "usage: test/setup.sh test|bench|tls|estate|dex|kube" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -15,3 +15,6 @@ go run ./test/lab/doors -sallyport bin/sallyport
 echo "== TLS as testssl.sh and sslscan see it"
 test/setup.sh tls
 test/tls/run.sh .cache/tls-report.md
+echo "== an estate of fifty hosts, scanned"
+test/setup.sh estate
+go build -o .cache/estate ./test/lab/estate && .cache/estate -sallyport bin/sallyport
