@@ -71,6 +71,40 @@ const (
 	AWSKeyID      Class = "aws-access-key-id"
 	AWSSecret     Class = "aws-secret-key"
 	PrivateKey    Class = "private-key"
+	CLRUT         Class = "cl-rut"
+	ARCUIT        Class = "ar-cuit"
+	IEPPSN        Class = "ie-ppsn"
+	ATSVNR        Class = "at-svnr"
+	CZRodne       Class = "cz-sk-birth-number"
+	ROCNP         Class = "ro-cnp"
+	BGEGN         Class = "bg-egn"
+	HROIB         Class = "hr-oib"
+	JPMyNumber    Class = "jp-my-number"
+	HUTAJ         Class = "hu-taj"
+	GRAFM         Class = "gr-afm"
+	EELTCode      Class = "ee-lt-personal-code"
+	ISKennitala   Class = "is-kennitala"
+	JMBG          Class = "jmbg"
+	ILID          Class = "il-id"
+	TWID          Class = "tw-id"
+	HKID          Class = "hk-id"
+	THID          Class = "th-id"
+	RUSNILS       Class = "ru-snils"
+	UARNOKPP      Class = "ua-rnokpp"
+	AUMedicare    Class = "au-medicare"
+	DKCPR         Class = "dk-cpr"
+	GitHubToken   Class = "github-token"
+	GitLabToken   Class = "gitlab-token"
+	SlackToken    Class = "slack-token"
+	StripeKey     Class = "stripe-key"
+	GoogleKey     Class = "google-api-key"
+	GoogleToken   Class = "google-oauth-token"
+	AzureSecret   Class = "azure-client-secret"
+	Presigned     Class = "presigned-signature"
+	ModelKey      Class = "model-provider-key"
+	RegistryToken Class = "package-registry-token"
+	TelegramToken Class = "telegram-bot-token"
+	VaultToken    Class = "vault-token"
 )
 
 // Info describes a class for people.
@@ -101,6 +135,40 @@ var infos = []Info{
 	{Credential, "Password inside a URL", true}, {JWT, "JSON web token", true}, {Bearer, "Bearer token", true}, {BasicAuth, "Basic credentials", true},
 	{APIToken, "API token of a known vendor", true}, {Secret, "Secret or key", true}, {Session, "Session id", true}, {AWSKeyID, "AWS access key id", true},
 	{AWSSecret, "AWS secret key", true}, {PrivateKey, "Private key", true},
+	{CLRUT, "Chilean RUT", false},
+	{ARCUIT, "Argentine CUIT / CUIL", false},
+	{IEPPSN, "Irish PPS number", false},
+	{ATSVNR, "Austrian social insurance number", false},
+	{CZRodne, "Czech or Slovak birth number", false},
+	{ROCNP, "Romanian CNP", false},
+	{BGEGN, "Bulgarian EGN", false},
+	{HROIB, "Croatian OIB", false},
+	{JPMyNumber, "Japanese My Number", false},
+	{HUTAJ, "Hungarian TAJ number", false},
+	{GRAFM, "Greek AFM", false},
+	{EELTCode, "Estonian or Lithuanian personal code", false},
+	{ISKennitala, "Icelandic kennitala", false},
+	{JMBG, "EMŠO / JMBG of Slovenia and its neighbours", false},
+	{ILID, "Israeli identity number", false},
+	{TWID, "Taiwanese identity number", false},
+	{HKID, "Hong Kong identity card", false},
+	{THID, "Thai identity number", false},
+	{RUSNILS, "Russian SNILS", false},
+	{UARNOKPP, "Ukrainian taxpayer number", false},
+	{AUMedicare, "Australian Medicare number", false},
+	{DKCPR, "Danish CPR number", false},
+	{GitHubToken, "GitHub token", true},
+	{GitLabToken, "GitLab token", true},
+	{SlackToken, "Slack token or webhook", true},
+	{StripeKey, "Stripe key", true},
+	{GoogleKey, "Google API key", true},
+	{GoogleToken, "Google OAuth token or secret", true},
+	{AzureSecret, "Azure client secret", true},
+	{Presigned, "Signature of a presigned URL", true},
+	{ModelKey, "Key of a language-model provider", true},
+	{RegistryToken, "Token of a package registry", true},
+	{TelegramToken, "Telegram bot token", true},
+	{VaultToken, "Vault token", true},
 }
 
 // Classes lists every class that Scan and Field may report.
@@ -113,6 +181,17 @@ var secrets = func() map[Class]bool {
 	}
 	return m
 }()
+
+// vendors are the classes that are cases of APIToken.
+var vendors = map[Class]bool{GitHubToken: true, GitLabToken: true, SlackToken: true, StripeKey: true, GoogleKey: true, GoogleToken: true, AzureSecret: true, ModelKey: true, RegistryToken: true, TelegramToken: true, VaultToken: true}
+
+// Broad is the class that c is a case of, or c itself: a GitHub token is an API token.
+func (c Class) Broad() Class {
+	if vendors[c] {
+		return APIToken
+	}
+	return c
+}
 
 // Secret reports whether c is a credential: whoever has it can act with it.
 func (c Class) Secret() bool { return secrets[c] }

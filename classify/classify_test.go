@@ -175,9 +175,10 @@ func TestScan(t *testing.T) {
 		prefix   string
 		n        int
 		alphabet string
-	}{{"gh" + "p_", 36, alnum}, {"glp" + "at-", 24, alnum}, {"xo" + "xb-", 40, alnum}, {"sk_" + "live_", 28, alnum}, {"np" + "m_", 36, alnum}, {"AI" + "za", 35, alnum}, {"hv" + "s.", 28, alnum}} {
+		class    classify.Class
+	}{{"gh" + "p_", 36, alnum, classify.GitHubToken}, {"glp" + "at-", 24, alnum, classify.GitLabToken}, {"xo" + "xb-", 40, alnum, classify.SlackToken}, {"sk_" + "live_", 28, alnum, classify.StripeKey}, {"np" + "m_", 36, alnum, classify.RegistryToken}, {"AI" + "za", 35, alnum, classify.GoogleKey}, {"hv" + "s.", 28, alnum, classify.VaultToken}} {
 		tok := p.prefix + random(p.n, p.alphabet)
-		add("token "+p.prefix, `{"x":"`+tok+`"}`, "api-token", tok)
+		add("token "+p.prefix, `{"x":"`+tok+`"}`, string(p.class), tok)
 	}
 	id := "AK" + "IA" + random(16, upper)
 	add("aws key id", "key "+id+" ok", "aws-access-key-id", id)
@@ -241,7 +242,7 @@ func TestEveryClassIsDescribed(t *testing.T) {
 		}
 		seen[i.Class] = true
 	}
-	if len(seen) < 50 || !classify.Password.Secret() || classify.Email.Secret() {
+	if len(seen) < 75 || !classify.Password.Secret() || classify.Email.Secret() {
 		t.Errorf("%d classes", len(seen))
 	}
 }
@@ -285,7 +286,7 @@ func BenchmarkScanJSON(b *testing.B) {
 
 func BenchmarkScanProse(b *testing.B) {
 	var text []byte
-	for _, s := range corpus(b)[:200] {
+	for _, s := range corpus(b, "generated_large")[:200] {
 		text = append(append(text, s.Text...), '\n')
 	}
 	room := make([]classify.Match, 0, 1024)

@@ -26,6 +26,28 @@ const (
 	aboutAWS
 	aboutRouting
 	aboutBIC
+	aboutRUT
+	aboutCUIT
+	aboutPPS
+	aboutSVNR
+	aboutRodne
+	aboutCNP
+	aboutEGN
+	aboutOIB
+	aboutMyNumber
+	aboutTAJ
+	aboutAFM
+	aboutIsikukood
+	aboutKennitala
+	aboutJMBG
+	aboutTeudat
+	aboutTaiwan
+	aboutHKID
+	aboutThai
+	aboutSNILS
+	aboutRNOKPP
+	aboutMedicare
+	aboutCPR
 )
 
 // topics maps single words, lower case, to what they speak of.
@@ -44,9 +66,9 @@ var topics = map[string]topic{
 	"tax": aboutTax, "tin": aboutTax, "tfn": aboutTax, "steuer": aboutTax, "steueridentifikationsnummer": aboutTax, "nif": aboutTax, "cpf": aboutTax, "cnpj": aboutTax, "fiscal": aboutTax, "steuerid": aboutTax,
 	"sin": aboutIdentity, "bsn": aboutIdentity, "pesel": aboutIdentity, "personnummer": aboutIdentity, "aadhaar": aboutIdentity, "aadhar": aboutIdentity, "nino": aboutIdentity,
 	"identity": aboutIdentity, "national": aboutIdentity, "insurance": aboutIdentity | aboutHealth, "citizen": aboutIdentity, "resident": aboutIdentity, "rijksregister": aboutIdentity,
-	"burgerservicenummer": aboutIdentity, "fodselsnummer": aboutIdentity, "tckn": aboutIdentity, "kimlik": aboutIdentity, "nrn": aboutIdentity, "mynumber": aboutIdentity, "personnr": aboutIdentity,
+	"burgerservicenummer": aboutIdentity, "fodselsnummer": aboutIdentity, "tckn": aboutIdentity, "kimlik": aboutIdentity, "nrn": aboutIdentity, "personnr": aboutIdentity,
 	"dni": aboutIdentity, "nie": aboutIdentity, "nric": aboutIdentity, "fin": aboutIdentity, "rrn": aboutIdentity, "niss": aboutIdentity, "ahv": aboutIdentity, "avs": aboutIdentity,
-	"nhs": aboutHealth, "npi": aboutHealth, "patient": aboutHealth, "medical": aboutHealth, "medicare": aboutHealth, "mrn": aboutHealth, "health": aboutHealth, "dea": aboutHealth,
+	"nhs": aboutHealth, "npi": aboutHealth, "patient": aboutHealth, "medical": aboutHealth, "medicare": aboutHealth | aboutMedicare, "mrn": aboutHealth, "health": aboutHealth, "dea": aboutHealth,
 	"mbi": aboutHealth, "hospital": aboutHealth, "provider": aboutHealth, "prescriber": aboutHealth,
 	"diagnosis": aboutDiagnosis, "icd": aboutDiagnosis, "icd10": aboutDiagnosis, "diagnose": aboutDiagnosis, "diagnoses": aboutDiagnosis,
 	"ip": aboutNetwork, "ips": aboutNetwork, "ipv4": aboutNetwork, "ipv6": aboutNetwork, "addr": aboutNetwork, "host": aboutNetwork, "peer": aboutNetwork, "client": aboutNetwork, "remote": aboutNetwork, "gateway": aboutNetwork,
@@ -57,8 +79,38 @@ var topics = map[string]topic{
 	"vat": aboutVAT, "vatid": aboutVAT, "ust": aboutVAT, "ustid": aboutVAT, "tva": aboutVAT, "iva": aboutVAT, "btw": aboutVAT, "mwst": aboutVAT, "uid": aboutVAT, "moms": aboutVAT,
 	"imei": aboutDevice, "device": aboutDevice, "vin": aboutDevice, "vehicle": aboutDevice, "chassis": aboutDevice,
 	"lat": aboutPlace, "latitude": aboutPlace, "lon": aboutPlace, "lng": aboutPlace, "long": aboutPlace, "longitude": aboutPlace, "location": aboutPlace, "gps": aboutPlace, "coordinates": aboutPlace, "position": aboutPlace, "geo": aboutPlace,
+	"rut":  aboutRUT,
+	"cuit": aboutCUIT, "cuil": aboutCUIT,
+	"pps": aboutPPS, "ppsn": aboutPPS,
+	"svnr": aboutSVNR, "sozialversicherungsnummer": aboutSVNR, "svnummer": aboutSVNR, "versicherungsnummer": aboutSVNR,
+	"rodne": aboutRodne, "rodn": aboutRodne, "rodnecislo": aboutRodne,
+	"cnp":      aboutCNP,
+	"egn":      aboutEGN,
+	"oib":      aboutOIB,
+	"mynumber": aboutMyNumber, "kojin": aboutMyNumber, "kojinbango": aboutMyNumber,
+	"taj": aboutTAJ, "tajszam": aboutTAJ,
+	"afm":       aboutAFM,
+	"isikukood": aboutIsikukood, "asmens": aboutIsikukood, "asmenskodas": aboutIsikukood,
+	"kennitala": aboutKennitala,
+	"jmbg":      aboutJMBG, "emso": aboutJMBG, "embg": aboutJMBG,
+	"teudat": aboutTeudat, "zehut": aboutTeudat, "teudatzehut": aboutTeudat,
+	"taiwan": aboutTaiwan, "taiwanese": aboutTaiwan,
+	"hkid": aboutHKID,
+	"thai": aboutThai, "thailand": aboutThai,
+	"snils":  aboutSNILS,
+	"rnokpp": aboutRNOKPP,
+	"cpr":    aboutCPR, "cprnummer": aboutCPR,
 	"aws": aboutAWS, "amazon": aboutAWS,
 }
+
+// hint has, by first and last letter, a bit for each length of a word of topics:
+// nearly all words of a text are told from them without hashing.
+var hint = func() (h [26 << 6]uint32) {
+	for w := range topics {
+		h[int(w[0]-'a')<<6|int(w[len(w)-1]&63)] |= 1 << len(w)
+	}
+	return
+}()
 
 const (
 	lookBehind = 72
@@ -92,11 +144,17 @@ func contextOf(b []byte, start, end int) topic {
 // letters and where lower case turns to upper.
 func topicsIn(b []byte) topic {
 	var t topic
-	var w [24]byte
-	n := 0
+	var w [28]byte
+	n, my := 0, false
 	flush := func() {
 		if n > 0 && n <= len(w) {
-			t |= topics[string(w[:n])]
+			if hint[int(w[0]-'a')<<6|int(w[n-1]&63)]>>n&1 != 0 {
+				t |= topics[string(w[:n])]
+			}
+			if my && n == 6 && string(w[:6]) == "number" { // two words that mean something together only
+				t |= aboutMyNumber
+			}
+			my = n == 2 && string(w[:2]) == "my"
 		}
 		n = 0
 	}

@@ -157,6 +157,21 @@ func word(v []byte) bool { return held(v) && len(v) <= 60 }
 
 func secretWord(v []byte) bool { return held(v) && len(v) >= 4 && len(v) <= 512 }
 
+// signature is that of a shared-access URL: base64 with its end escaped.
+func signature(v []byte) bool {
+	if len(v) < 46 || len(v) > 128 || string(v[len(v)-3:]) != "%3D" && string(v[len(v)-3:]) != "%3d" {
+		return false
+	}
+	for i := 0; i < len(v); i++ {
+		if v[i] == '%' && i+2 < len(v) && hexOnly(v[i+1:i+3]) {
+			i += 2
+		} else if base64Value(v[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func pair(v []byte) bool {
 	for i, c := range v {
 		if c == ',' || c == ' ' {
@@ -186,6 +201,8 @@ var byName = func() map[string]named {
 	add(Bearer, opaque, Strong, true, "token", "accesstoken", "refreshtoken", "idtoken", "authtoken", "bearer", "bearertoken", "authorization", "xauthtoken", "csrftoken", "xsrftoken", "servicetoken", "usertoken", "oauthtoken", "jwt", "resettoken", "invitetoken")
 	add(Session, opaque, Strong, true, "sessionid", "sessid", "phpsessid", "jsessionid", "sid", "connectsid", "sessiontoken", "aspnetsessionid")
 	add(AWSSecret, opaque, Certain, true, "awssecretaccesskey", "secretaccesskey", "awssecretkey")
+	add(Presigned, func(v []byte) bool { return len(v) >= 64 && len(v) <= 1024 && hexOnly(v) }, Certain, true, "xamzsignature", "xgoogsignature")
+	add(Presigned, signature, Certain, true, "sig")
 	add(PersonName, letters, Strong, false, "firstname", "lastname", "fullname", "givenname", "familyname", "surname", "middlename", "maidenname", "forename", "fname", "lname", "cardholder", "cardholdername", "accountholder", "holdername", "patientname", "customername", "contactname", "vorname", "nachname", "nameoncard", "displayname", "realname", "personname", "recipientname", "employeename", "mothersmaidenname", "buyername", "payername")
 	add(PostalAddress, address, Strong, false, "address", "streetaddress", "street", "addressline1", "addressline2", "address1", "address2", "homeaddress", "billingaddress", "shippingaddress", "mailingaddress", "postaladdress", "strasse", "anschrift", "addressline", "fulladdress", "street1", "street2")
 	add(PostalAddress, code, Likely, false, "postcode", "postalcode", "zipcode")

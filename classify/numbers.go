@@ -12,11 +12,11 @@ type ident struct {
 // one number in ten or eleven passes by chance need a word beside them.
 var idents = [20][]ident{
 	8:  {{NLBSN, aboutIdentity}},
-	9:  {{USSSN, aboutSSN}, {USITIN, aboutTax | aboutSSN}, {ABARouting, aboutRouting | aboutBank}, {CASIN, aboutIdentity | aboutSSN}, {NLBSN, aboutIdentity}, {AUTFN, aboutTax}, {PTNIF, aboutTax}, {Passport, aboutPassport}},
-	10: {{UKNHS, aboutHealth}, {USNPI, aboutHealth}, {SEPersonnr, aboutIdentity}},
-	11: {{BRCPF, aboutTax | aboutIdentity}, {PLPESEL, aboutIdentity}, {TRTCKN, aboutIdentity}, {NOFNR, aboutIdentity}, {BENRN, aboutIdentity}, {DETaxID, aboutTax | aboutIdentity}},
-	12: {{SEPersonnr, aboutIdentity}, {INAadhaar, aboutIdentity}},
-	13: {{CHAHV, 0}, {KRRRN, aboutIdentity}, {ZAID, aboutIdentity}},
+	9:  {{USSSN, aboutSSN}, {USITIN, aboutTax | aboutSSN}, {HUTAJ, aboutTAJ}, {GRAFM, aboutAFM}, {CZRodne, aboutRodne}, {ILID, aboutTeudat}, {ABARouting, aboutRouting | aboutBank}, {CASIN, aboutIdentity | aboutSSN}, {NLBSN, aboutIdentity}, {AUTFN, aboutTax}, {PTNIF, aboutTax}, {Passport, aboutPassport}},
+	10: {{AUMedicare, aboutMedicare}, {ATSVNR, aboutSVNR}, {CZRodne, aboutRodne}, {BGEGN, aboutEGN}, {ISKennitala, aboutKennitala}, {DKCPR, aboutCPR}, {UARNOKPP, aboutRNOKPP}, {UKNHS, aboutHealth}, {USNPI, aboutHealth}, {SEPersonnr, aboutIdentity}},
+	11: {{ARCUIT, aboutCUIT}, {HROIB, aboutOIB}, {EELTCode, aboutIsikukood}, {RUSNILS, aboutSNILS}, {BRCPF, aboutTax | aboutIdentity}, {PLPESEL, aboutIdentity}, {TRTCKN, aboutIdentity}, {NOFNR, aboutIdentity}, {BENRN, aboutIdentity}, {DETaxID, aboutTax | aboutIdentity}},
+	12: {{JPMyNumber, aboutMyNumber}, {SEPersonnr, aboutIdentity}, {INAadhaar, aboutIdentity}},
+	13: {{CHAHV, 0}, {ROCNP, aboutCNP}, {JMBG, aboutJMBG}, {THID, aboutThai}, {KRRRN, aboutIdentity}, {ZAID, aboutIdentity}},
 	14: {{BRCNPJ, 0}},
 	15: {{FRNIR, 0}, {IMEI, aboutDevice}},
 }
@@ -74,6 +74,42 @@ func valid(c Class, d []byte) bool {
 		return nir(d)
 	case IMEI:
 		return luhn(d)
+	case ILID:
+		return luhn(d) && !same(d)
+	case HUTAJ:
+		return taj(d)
+	case GRAFM:
+		return afm(d)
+	case CZRodne:
+		return rodne(d)
+	case AUMedicare:
+		return auMedicare(d)
+	case ATSVNR:
+		return svnr(d)
+	case BGEGN:
+		return egn(d)
+	case ISKennitala:
+		return kennitala(d)
+	case DKCPR:
+		return cpr(d)
+	case UARNOKPP:
+		return rnokpp(d)
+	case ARCUIT:
+		return cuit(d)
+	case HROIB:
+		return oib(d)
+	case EELTCode:
+		return isikukood(d)
+	case RUSNILS:
+		return snils(d)
+	case JPMyNumber:
+		return myNumber(d)
+	case ROCNP:
+		return cnp(d)
+	case JMBG:
+		return jmbg(d)
+	case THID:
+		return thaiID(d)
 	}
 	return true
 }
@@ -237,6 +273,9 @@ func numbers(b []byte, i int, given topic) (Match, bool) {
 		return Match{}, false
 	}
 
+	if m, ok := r.rut(b, &ask); ok {
+		return m, true
+	}
 	// Cards and identity numbers at any group; text may put other numbers beside them.
 	for from := 0; from < r.g; from++ {
 		for to := r.g - 1; to >= from; to-- {
@@ -308,11 +347,21 @@ func (r *run) identity(d []byte, from, to, s, e int, ask *asker) (Match, bool) {
 			return Match{CHAHV, s, e, Certain}, true
 		case len(d) == 13 && r.lengths(from, 6, 7) && sep == '-' && krRRN(d):
 			return Match{KRRRN, s, e, Strong}, true
-		case len(d) == 12 && r.lengths(from, 4, 4, 4) && sep == ' ' && r.alike(from, to, ' ') && aadhaar(d):
+		case len(d) == 12 && r.lengths(from, 4, 4, 4) && sep == ' ' && r.alike(from, to, ' ') && aadhaar(d) && ask.topics(e)&aboutMyNumber == 0:
 			return Match{INAadhaar, s, e, Strong}, true
 		case len(d) == 11 && r.lengths(from, 2, 2, 2, 3, 2) && beNRN(d):
 			return Match{BENRN, s, e, Strong}, true
-		case len(d) == 10 && r.lengths(from, 6, 4) && sep == '-' && sePersonnr(d):
+		case len(d) == 11 && r.lengths(from, 2, 8, 1) && r.alike(from, to, '-') && cuit(d):
+			return Match{ARCUIT, s, e, Strong}, true
+		case len(d) == 11 && r.lengths(from, 3, 3, 3, 2) && sep == '-' && r.groups[from+2].sep == '-' && snils(d):
+			return Match{RUSNILS, s, e, Strong}, true
+		case len(d) == 13 && r.lengths(from, 1, 4, 5, 2, 1) && r.alike(from, to, '-') && thaiID(d):
+			return Match{THID, s, e, Strong}, true
+		case len(d) == 10 && r.lengths(from, 6, 4) && sep == '/' && rodne(d), len(d) == 9 && r.lengths(from, 6, 3) && sep == '/' && rodne(d) && ask.topics(e)&aboutRodne != 0:
+			return Match{CZRodne, s, e, Strong}, true
+		case len(d) == 10 && r.lengths(from, 4, 5, 1) && auMedicare(d) && ask.topics(e)&aboutMedicare != 0:
+			return Match{AUMedicare, s, e, Strong}, true
+		case len(d) == 10 && r.lengths(from, 6, 4) && sep == '-' && sePersonnr(d) && ask.topics(e)&(aboutCPR|aboutKennitala) == 0:
 			return Match{SEPersonnr, s, e, Strong}, true
 		case len(d) == 12 && r.lengths(from, 8, 4) && sep == '-' && sePersonnr(d):
 			return Match{SEPersonnr, s, e, Strong}, true

@@ -8,19 +8,24 @@ import (
 
 // A prefix that a vendor reserves for its tokens, and the shortest whole token.
 type prefix struct {
-	text string
-	min  int
+	text  string
+	min   int
+	class Class // "" = APIToken
 }
 
 var prefixes = func() (byFirst [256][]prefix) {
 	for _, p := range []prefix{
-		{"ghp_", 36}, {"gho_", 36}, {"ghu_", 36}, {"ghs_", 36}, {"ghr_", 36}, {"github_pat_", 40}, {"glpat-", 26}, {"gldt-", 25}, {"glrt-", 25},
-		{"xoxb-", 20}, {"xoxp-", 20}, {"xoxa-", 20}, {"xoxr-", 20}, {"xoxs-", 20}, {"xapp-", 20}, {"sk_live_", 24}, {"sk_test_", 24}, {"rk_live_", 24}, {"rk_test_", 24},
-		{"whsec_", 30}, {"SG.", 50}, {"npm_", 36}, {"pypi-", 50}, {"dop_v1_", 60}, {"doo_v1_", 60}, {"dor_v1_", 60}, {"shpat_", 32}, {"shpss_", 32}, {"shpca_", 32}, {"shppa_", 32},
-		{"hf_", 30}, {"sk-ant-", 40}, {"sk-proj-", 40}, {"sk-", 40}, {"xai-", 40}, {"gsk_", 40}, {"AIza", 39}, {"ya29.", 40}, {"hvs.", 24}, {"hvb.", 24}, {"hvr.", 24}, {"glc_", 32}, {"glsa_", 32},
-		{"dapi", 36}, {"ATATT3", 60}, {"lin_api_", 40}, {"ntn_", 40}, {"sq0atp-", 29}, {"sq0csp-", 40}, {"EAAA", 60}, {"PMAK-", 50}, {"NRAK-", 32}, {"figd_", 40}, {"dckr_pat_", 30},
-		{"dckr_oat_", 30}, {"pul-", 44}, {"rubygems_", 50}, {"AGE-SECRET-KEY-1", 70}, {"tskey-", 30}, {"sntrys_", 40}, {"sntryu_", 40}, {"key-", 36}, {"FLWSECK", 30}, {"cio_", 32}, {"pat_", 36}, {"phc_", 40}, {"phx_", 40},
+		{"ghp_", 36, GitHubToken}, {"gho_", 36, GitHubToken}, {"ghu_", 36, GitHubToken}, {"ghs_", 36, GitHubToken}, {"ghr_", 36, GitHubToken}, {"github_pat_", 40, GitHubToken}, {"glpat-", 26, GitLabToken}, {"gldt-", 25, GitLabToken}, {"glrt-", 25, GitLabToken},
+		{"xoxb-", 20, SlackToken}, {"xoxp-", 20, SlackToken}, {"xoxa-", 20, SlackToken}, {"xoxr-", 20, SlackToken}, {"xoxs-", 20, SlackToken}, {"xapp-", 20, SlackToken}, {"sk_live_", 24, StripeKey}, {"sk_test_", 24, StripeKey}, {"rk_live_", 24, StripeKey}, {"rk_test_", 24, StripeKey},
+		{"whsec_", 30, StripeKey}, {"SG.", 50, ""}, {"npm_", 36, RegistryToken}, {"pypi-", 50, RegistryToken}, {"dop_v1_", 60, ""}, {"doo_v1_", 60, ""}, {"dor_v1_", 60, ""}, {"shpat_", 32, ""}, {"shpss_", 32, ""}, {"shpca_", 32, ""}, {"shppa_", 32, ""},
+		{"hf_", 30, ModelKey}, {"sk-ant-", 40, ModelKey}, {"sk-proj-", 40, ModelKey}, {"sk-", 40, ModelKey}, {"xai-", 40, ModelKey}, {"gsk_", 40, ModelKey}, {"AIza", 39, GoogleKey}, {"ya29.", 40, GoogleToken}, {"hvs.", 24, VaultToken}, {"hvb.", 24, VaultToken}, {"hvr.", 24, VaultToken}, {"glc_", 32, ""}, {"glsa_", 32, ""},
+		{"dapi", 36, ""}, {"ATATT3", 60, ""}, {"lin_api_", 40, ""}, {"ntn_", 40, ""}, {"sq0atp-", 29, ""}, {"sq0csp-", 40, ""}, {"EAAA", 60, ""}, {"PMAK-", 50, ""}, {"NRAK-", 32, ""}, {"figd_", 40, ""}, {"dckr_pat_", 30, ""},
+		{"dckr_oat_", 30, ""}, {"pul-", 44, ""}, {"rubygems_", 50, RegistryToken}, {"AGE-SECRET-KEY-1", 70, ""}, {"tskey-", 30, ""}, {"sntrys_", 40, ""}, {"sntryu_", 40, ""}, {"key-", 36, ""}, {"FLWSECK", 30, ""}, {"cio_", 32, ""}, {"pat_", 36, ""}, {"phc_", 40, ""}, {"phx_", 40, ""},
+		{"GOCSPX-", 35, GoogleToken},
 	} {
+		if p.class == "" {
+			p.class = APIToken
+		}
 		byFirst[p.text[0]] = append(byFirst[p.text[0]], p)
 	}
 	return
@@ -51,12 +56,15 @@ func vendor(w []byte) Class {
 		}
 		return AWSKeyID
 	}
+	if len(w) >= 36 && azureSecret(w) {
+		return AzureSecret
+	}
 	for _, p := range prefixes[w[0]] {
 		if len(w) >= p.min && string(w[:len(p.text)]) == p.text && len(w) < 1024 {
 			if p.text == "key-" && !hexOnly(w[4:]) || p.text == "dapi" && !hexOnly(w[4:]) || entropy(w[len(p.text):]) < 2.5 {
 				continue
 			}
-			return APIToken
+			return p.class
 		}
 	}
 	return ""
@@ -178,6 +186,11 @@ func token(b []byte, i, j int, seen byte, about topic) (Match, bool) {
 			return Match{JWT, i, end, Certain}, true
 		}
 	}
+	if j < len(b) && (b[j] == '~' || b[j] == ':') || n == 24 && i > 0 && b[i-1] == '/' {
+		if m, ok := placed(b, i, j); ok {
+			return m, true
+		}
+	}
 	if len(prefixes[b[i]]) > 0 || b[i] == 'A' {
 		e := wide(b, i)
 		if class := vendor(b[i:e]); class != "" {
@@ -291,6 +304,9 @@ func identifier(b []byte, i, j int, given topic) (Match, bool) {
 		if k == 9 && (end == len(b) || !isWord(b[end])) && nino(x[:]) {
 			return Match{UKNINO, i, end, Strong}, true
 		}
+	}
+	if m, ok := lettered(b, i, j, upper, &ask); ok {
+		return m, true
 	}
 	w9 := upper
 	switch n {
@@ -458,4 +474,40 @@ func bech32(w []byte) bool {
 		step(uint32(v))
 	}
 	return chk == 1 || chk == 0x2bc830a3
+}
+
+// azureSecret is a client secret of Entra ID: three characters, a digit, Q~ and 31 to 34 more.
+func azureSecret(w []byte) bool {
+	if len(w) < 37 || len(w) > 40 || w[4] != 'Q' || w[5] != '~' || !isDigit(w[3]) {
+		return false
+	}
+	for _, c := range w {
+		if !isWord(c) && c != '-' && c != '.' && c != '~' {
+			return false
+		}
+	}
+	return entropy(w[6:]) >= 3
+}
+
+// placed looks at tokens that a sign in them or the words before them mark.
+func placed(b []byte, i, j int) (Match, bool) {
+	n := j - i
+	switch {
+	case n == 5 && b[j] == '~':
+		e := j
+		for e < len(b) && (isWord(b[e]) || b[e] == '-' || b[e] == '.' || b[e] == '~') {
+			e++
+		}
+		if azureSecret(b[i:e]) {
+			return Match{AzureSecret, i, e, Certain}, true
+		}
+	case j < len(b) && b[j] == ':' && (n >= 8 && n <= 10 && digitsIn(b[i:j]) == n || n >= 11 && n <= 13 && bytes.HasPrefix(b[i:], []byte("bot")) && digitsIn(b[i:j]) == n-3):
+		e := wide(b, j+1)
+		if e-j == 36 && bytes.HasPrefix(b[j+1:], []byte("AA")) && entropy(b[j+3:e]) >= 3 {
+			return Match{TelegramToken, j + 1, e, Certain}, true
+		}
+	case n == 24 && bytes.Contains(b[max(0, i-64):i], []byte("hooks.slack.com/services/")):
+		return Match{SlackToken, i, j, Certain}, true
+	}
+	return Match{}, false
 }

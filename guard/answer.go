@@ -59,6 +59,11 @@ func (a *api) answerRules(o *spec.Operation, p policy.Answers, declared []string
 		for _, word := range list {
 			if c, ok := kindNamed(word); ok {
 				to[c] = true
+				for _, i := range classify.Classes() { // an API token is also each vendor's
+					if i.Class.Broad() == c {
+						to[i.Class] = true
+					}
+				}
 			}
 		}
 	}
