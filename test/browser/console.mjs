@@ -111,12 +111,81 @@ try {
   await page.getByText('1 h', { exact: true }).click();
   await page.getByText('last hour').waitFor();
 
-  begin('the inventory leads from an API to an operation');
+  begin('the inventory: facets, order, keys, a long list');
   await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Inventory' }).click();
   await heading('Inventory');
-  await page.getByRole('region', { name: 'Operations' }).getByText('/payments/v1/transfers').first().waitFor();
+  const table = page.getByRole('region', { name: 'APIs', exact: true }).last();
+  await table.getByRole('row', { name: /accounts/ }).locator('.badge', { hasText: 'zombie' }).last().waitFor();
+  await page.getByText(/^40\d APIs$/).waitFor();
   await accessible('inventory');
-  await page.getByRole('region', { name: 'APIs', exact: true }).getByRole('link', { name: 'payments' }).first().click();
+  await table.evaluate((el) => (el.scrollTop = el.scrollHeight));
+  await table.getByRole('row', { name: /treasury-/ }).last().waitFor();
+  assert.ok((await table.locator('tbody tr').count()) < 60, 'rows out of view are drawn');
+  await page.getByRole('group', { name: 'Filter by field' }).getByLabel(/^zombie/).check();
+  await page.waitForURL(/where=state%3Azombie/);
+  await page.getByText('1 fit', { exact: true }).waitFor();
+  await page.getByRole('button', { name: 'No longer only State zombie' }).click();
+  await page.getByRole('button', { name: 'Risk' }).click();
+  await page.waitForURL(/sort=risk&reverse=yes/);
+  await table.getByRole('row').nth(1).filter({ hasText: /accounts|branch-finder|payments/ }).waitFor();
+
+  begin('many are edited at once, after a look at what would change, and taken back');
+  await page.keyboard.press('/');
+  await page.keyboard.type('branch');
+  await page.waitForURL(/q=branch/);
+  await page.getByText('1 fit', { exact: true }).waitFor();
+  await table.getByRole('row', { name: /branch-finder/ }).getByText(/^Sources disagree about owner/).waitFor();
+  await table.focus();
+  await page.keyboard.press('j');
+  await page.keyboard.press('x');
+  await page.getByText('1 chosen').waitFor();
+  await page.getByRole('button', { name: 'Edit…' }).click();
+  const edit = page.getByRole('dialog', { name: 'Edit branch-finder' });
+  await edit.getByLabel('Value').fill('Branch services');
+  await edit.getByRole('button', { name: 'See what would change' }).click();
+  await edit.getByText('One value would change').waitFor();
+  await edit.locator('del', { hasText: 'Web shop' }).waitFor();
+  await accessible('edit');
+  await edit.getByRole('button', { name: 'Make the change' }).click();
+  await page.getByText('One value was changed').waitFor();
+  await table.getByRole('row', { name: /branch-finder/ }).getByText('confirmed').waitFor();
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await page.getByText('Taken back').waitFor();
+  await table.getByRole('row', { name: /branch-finder/ }).getByText('60 % sure').waitFor();
+
+  begin('views are saved, files go out and come in');
+  await page.getByRole('button', { name: 'Saved views' }).click();
+  await page.getByRole('menuitem', { name: /Save this filter/ }).click();
+  await page.getByLabel('Name of the view').fill('branches by risk');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'branches by risk' }).waitFor();
+  const [file] = await Promise.all([page.waitForEvent('download'), (async () => {
+    await page.getByRole('button', { name: 'Export' }).click();
+    await page.getByRole('dialog', { name: 'Export' }).getByRole('button', { name: 'Download' }).click();
+  })()]);
+  assert.equal(file.suggestedFilename(), 'inventory.csv');
+  assert.match(readFileSync(await file.path(), 'utf8'), /^[^\n]*owner\.team[^\n]*\n[^\n]*branch-finder[^\n]*\n$/s);
+  await page.getByRole('button', { name: 'Import' }).click();
+  const taken = page.getByRole('dialog', { name: 'Import' });
+  await taken.getByLabel('or its text').fill('api,cost_centre\nbranch-finder,4711\n');
+  await taken.getByRole('button', { name: 'See what would change' }).click();
+  await taken.locator('ins', { hasText: '4711' }).waitFor();
+  await accessible('import');
+  await taken.getByRole('button', { name: 'Take it in' }).click();
+  await taken.getByText('One value was taken in').waitFor();
+  await taken.getByRole('button', { name: 'Close' }).last().click();
+  await page.getByRole('navigation', { name: 'Inventory' }).getByRole('link', { name: 'Changes' }).click();
+  await page.getByRole('list', { name: 'Changes' }).getByText('4711').waitFor();
+  await accessible('changes');
+  await page.getByRole('navigation', { name: 'Inventory' }).getByRole('link', { name: 'Edits' }).click();
+  await page.getByText('taken back by anna').waitFor();
+  await accessible('edits');
+
+  begin('an API leads to its operations');
+  await page.goto(base + '/inventory?view=operations');
+  await page.getByRole('region', { name: 'Operations' }).getByText('/payments/v1/transfers').first().waitFor();
+  await accessible('operations');
+  await page.goto(base + '/inventory?api=payments');
   await heading('payments');
   await page.getByText('J. Okafor').waitFor();
   await page.getByRole('button', { name: 'Requests' }).click();
@@ -268,10 +337,9 @@ try {
   await page.getByText('Cost', { exact: true }).waitFor();
   await page.getByText('Relief', { exact: true }).waitFor();
   await page.goto(base + '/inventory');
-  await page.getByLabel('Exposure').selectOption('third-party');
-  await page.waitForURL(/exposure=third-party/);
-  await page.getByRole('region', { name: 'APIs', exact: true }).getByRole('row', { name: /sanctions-list/ }).locator('.badge', { hasText: 'third-party' }).waitFor();
-  assert.equal(await page.getByRole('region', { name: 'APIs', exact: true }).locator('tbody tr').count(), 1, 'the filter lets others through');
+  await page.getByRole('group', { name: 'Filter by field' }).getByLabel(/^third-party/).check();
+  await page.getByText('1 fit', { exact: true }).waitFor();
+  await page.getByRole('region', { name: 'APIs', exact: true }).last().getByRole('row', { name: /sanctions-list/ }).locator('.badge', { hasText: 'third-party' }).waitFor();
   await accessible('third-party');
   await page.goto(base + '/decisions?view=history&api=sanctions-list');
   await page.locator('.badge', { hasText: 'egress' }).first().waitFor();
@@ -336,12 +404,12 @@ try {
 
   begin('dark, and as wide as a phone');
   await page.emulateMedia({ colorScheme: 'dark' });
-  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/inventory?view=operations', 'Inventory'], ['/inventory?view=changes', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
     ['/identity', 'Identity'], ['/identity?view=providers', 'Identity'], ['/identity?view=keys', 'Identity'], ['/identity?view=certificates', 'Identity'], ['/inventory/operation?api=payments&method=GET&template=/payments/v1/transfers/{id}', /transfers/]]) {
     await page.setViewportSize({ width: 1440, height: 900 });
     await page.goto(base + path);
     await heading(name);
-    await page.locator('table, svg.distribution').first().waitFor();
+    await page.locator('table, svg.distribution, ol.timeline').first().waitFor();
     await accessible(`dark-${path.replace(/\W+/g, '') || 'overview'}`);
     await page.setViewportSize({ width: 390, height: 844 });
     // A chart learns of its new width a frame later.

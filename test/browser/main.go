@@ -35,11 +35,12 @@ import (
 	"sallyport.dev/test/browser/scene"
 )
 
-var past *int
+var past, many *int
 
 func main() {
 	address := flag.String("listen", "127.0.0.1:0", "where to serve")
 	past = flag.Int("past", 3000, "invented requests of the five minutes before")
+	many = flag.Int("many", 400, "invented APIs beside those that have traffic")
 	perSecond := flag.Float64("rate", 40, "invented requests per second")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,6 +83,29 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		}
 		if err := catalogue.Describe(ctx, a.Name, a.Contracts); err != nil {
 			return err
+		}
+	}
+	now := time.Now()
+	if err := catalogue.Claim(ctx, scene.Claims(now)); err != nil {
+		return err
+	}
+	if err := catalogue.Find(ctx, scene.Findings(now)); err != nil {
+		return err
+	}
+	if *many > 0 {
+		if err := catalogue.Claim(ctx, scene.Many(*many, now)); err != nil {
+			return err
+		}
+		list, err := catalogue.Proposals(ctx, "proposed")
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p.Path == "" {
+				if err := catalogue.Decide(ctx, "portal", inventory.Decision{Name: p.Name, Action: "accept"}); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	finder, err := discovery.Open(ctx, st, discovery.Options{Logger: log})
@@ -132,7 +156,6 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, book.Run, c.Run} {
 		running.Go(func() { run(ctx) })
 	}
-	now := time.Now()
 	for i := range *past {
 		record(estate.Exchange(now.Add(-time.Duration(*past-i) * 290 * time.Second / time.Duration(*past))))
 		if i%2000 == 1999 {

@@ -32,7 +32,7 @@ export const inventoryRoute = createRoute({
   getParentRoute: () => inside,
   path: '/inventory',
   component: Inventory,
-  validateSearch: words(['api', 'unmatched', 'q', 'tier', 'show', 'class', 'sort', 'reverse', 'exposure']),
+  validateSearch: words(['api', 'unmatched', 'q', 'tier', 'show', 'class', 'sort', 'reverse', 'view', 'where', 'days', 'field', 'of']),
 });
 export const operationRoute = createRoute({
   getParentRoute: () => inside,

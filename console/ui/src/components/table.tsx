@@ -7,6 +7,7 @@ export interface Column<T> {
   cell(row: T): ReactNode;
   right?: boolean;
   hidePhone?: boolean;
+  wide?: boolean; // only where there is much room
   sort?: string; // name of the order, when the list can be ordered by it
   width?: string;
 }

@@ -88,6 +88,7 @@ function Body({ d }: { d: Detail }) {
                   {r.class && <span className="badge">{r.class}</span>}
                 </div>
                 {r.detail && <div>{r.detail}</div>}
+                {ruleText[r.rule] && <div className="sub">{ruleText[r.rule]}</div>}
                 <div className="small sub">
                   {r.in ? <>Place: <span className="mono wrap-any">{r.in}{r.name ? ' ' + r.name : ''}</span></> : 'The message as a whole'}
                   {r.exception && <> · spared by exception <span className="mono">{r.exception}</span></>}
@@ -155,6 +156,12 @@ function Body({ d }: { d: Detail }) {
     </div>
   );
 }
+
+// What a rule means, where its name and detail may not say enough.
+const ruleText: Record<string, string> = {
+  'load.share': 'A caller that makes others wait and holds more than its share of the places gets no further one.',
+  'load.dear': "A caller whose requests hold places far longer than others' is held to few of them.",
+};
 
 const reliefText: Record<string, string> = {
   'cache.hit': 'answered from the cache',

@@ -4,35 +4,63 @@ import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-qu
 import { Link, useNavigate } from '@tanstack/react-router';
 import { IconGhost2, IconRouteOff } from '@tabler/icons-react';
 import { ask, client, queries, type Schemas } from '../api/client';
-import { useLive } from '../api/live';
-import { DataTable } from '../components/table';
-import { Empty, Exposure, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel, Tier, Time } from '../components/parts';
-import { count, exact, milliseconds, rate, share } from '../lib/format';
+import { useLive, type LiveState } from '../api/live';
+import { VirtualTable } from '../components/virtual';
+import { Empty, Exposure, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel, Tabs, Tier, Time } from '../components/parts';
+import { count, exact, milliseconds, share } from '../lib/format';
 import { inventoryRoute } from '../router';
+import { Desk } from './desk';
+import { ChangeLog, Edits } from './edit';
 import { Classes } from './overview';
 
 type API = Schemas['APIView'];
 type Operation = Schemas['OperationView'];
 type Search = Record<string, string | undefined>;
 
+const views = [
+  { id: '', text: 'APIs' },
+  { id: 'operations', text: 'Operations' },
+  { id: 'changes', text: 'Changes' },
+  { id: 'edits', text: 'Edits' },
+];
+
 export function Inventory() {
   const search: Search = inventoryRoute.useSearch();
-  const apis = useQuery({ queryKey: ['apis'], queryFn: () => ask(client.GET('/api/v1/apis')) });
+  const navigate = useNavigate();
   const state = useInventoryLive();
-  const chosen = search.unmatched ? apis.data?.apis.find((a) => a.name === '') : search.api ? apis.data?.apis.find((a) => a.name === search.api) : undefined;
-  const narrowed = !!search.api || !!search.unmatched;
+  if (search.api || search.unmatched) return <OneAPI search={search} state={state} />;
+  const view = search.view ?? '';
+  const set = (change: Search) => void navigate({ to: '/inventory', search: clean({ ...search, ...change }), replace: true });
+  return (
+    <>
+      <PageHead title="Inventory" sub="Every API that is declared or was seen: whose it is, what it carries, what is wrong with it">
+        <LiveMark state={state} />
+      </PageHead>
+      <Tabs label="Inventory" tabs={views} active={view} to="/inventory" search={(id) => clean({ view: id })} />
+      {view === 'operations' ? <AllOperations search={search} /> : view === 'changes' ? <ChangeLog search={search} set={set} /> : view === 'edits' ? <Edits /> : <Desk search={search} />}
+    </>
+  );
+}
 
+function AllOperations({ search }: { search: Search }) {
+  const apis = useQuery({ queryKey: ['apis'], queryFn: () => ask(client.GET('/api/v1/apis')) });
+  return <Operations search={search} apis={apis.data?.apis ?? []} />;
+}
+
+function OneAPI({ search, state }: { search: Search; state: LiveState }) {
+  const apis = useQuery({ queryKey: ['apis'], queryFn: () => ask(client.GET('/api/v1/apis')) });
+  const chosen = apis.data?.apis.find((a) => a.name === (search.api ?? ''));
   return (
     <>
       <PageHead
-        title={narrowed ? search.api || 'Matched by no API' : 'Inventory'}
-        crumbs={narrowed ? <><Link to="/inventory">Inventory</Link> <span aria-hidden>/</span> <span>{search.api || 'matched by no API'}</span></> : undefined}
-        sub={narrowed ? (chosen && !chosen.configured && chosen.name ? 'no longer configured' : undefined) : 'Every API and operation that is declared or was seen'}
+        title={search.api || 'Matched by no API'}
+        crumbs={<><Link to="/inventory">Inventory</Link> <span aria-hidden>/</span> <span>{search.api || 'matched by no API'}</span></>}
+        sub={chosen && !chosen.configured && chosen.name ? 'no longer configured' : undefined}
       >
         <LiveMark state={state} />
       </PageHead>
       <div className="stack">
-        {apis.isError ? <Failure error={apis.error} retry={() => void apis.refetch()} /> : narrowed ? chosen ? <APIHead a={chosen} /> : null : <APITable apis={apis.data?.apis} search={search} />}
+        {apis.isError ? <Failure error={apis.error} retry={() => void apis.refetch()} /> : chosen ? <APIHead a={chosen} /> : null}
         <Operations search={search} apis={apis.data?.apis ?? []} />
       </div>
     </>
@@ -47,65 +75,11 @@ export function useInventoryLive() {
     if (!pending) return;
     const t = setTimeout(() => {
       setPending(0);
-      for (const key of ['apis', 'operations', 'operation']) void queries.invalidateQueries({ queryKey: [key] });
+      for (const key of ['apis', 'operations', 'operation', 'cards', 'card']) void queries.invalidateQueries({ queryKey: [key] });
     }, 700);
     return () => clearTimeout(t);
   }, [pending !== 0]); // eslint-disable-line react-hooks/exhaustive-deps
   return useLive<Schemas['InventoryNotice']>('/api/v1/inventory/live', 'inventory', (n) => setPending(n.revision || 1));
-}
-
-const exposures = [['', 'any'], ['external', 'external'], ['partner', 'partner'], ['internal', 'internal'], ['third-party', 'third-party: we call them'], ['none', 'not stated']] as const;
-
-function APITable({ apis: all, search }: { apis?: API[]; search: Search }) {
-  const navigate = useNavigate();
-  const want = search.exposure ?? '';
-  const apis = all?.filter((a) => !want || (want === 'none' ? !a.exposure : a.exposure === want));
-  return (
-    <Panel
-      title="APIs"
-      flush
-      aside={
-        all && all.length > 0 ? (
-          <span className="filters-inline">
-            <Choice label="Exposure" value={want} onChange={(exposure) => void navigate({ to: '/inventory', search: clean({ ...search, exposure }), replace: true })} options={exposures} />
-          </span>
-        ) : undefined
-      }
-    >
-      {!apis ? (
-        <Loading lines={3} />
-      ) : apis.length === 0 && want ? (
-        <Empty title={want === 'third-party' ? 'No API of others is known' : 'No API has this exposure'}>
-          <p>{want === 'third-party' ? <>Name those that our own services may call under <code>egress.destinations</code> in the configuration.</> : <>It is set by <code>exposure</code> of an API in the configuration.</>}</p>
-        </Empty>
-      ) : apis.length === 0 ? (
-        <Empty title="No API yet" icon={<IconRouteOff size={26} aria-hidden />}>
-          <p>Name one under <code>apis</code> in the configuration file, with its specification and its upstreams, and send a request through the gateway. It shows here within a second.</p>
-        </Empty>
-      ) : (
-        <DataTable
-          label="APIs"
-          rows={apis}
-          rowKey={(a) => a.name}
-          linked
-          columns={[
-            { id: 'name', head: 'API', cell: (a) => <Link className="row-link" to="/inventory" search={a.name ? { api: a.name } : { unmatched: 'yes' }}><strong>{a.name || 'matched by no API'}</strong></Link> },
-            { id: 'team', head: 'Owner', cell: (a) => a.team || <span className="sub">nobody named</span> },
-            { id: 'department', head: 'Department', hidePhone: true, cell: (a) => a.department || <span className="sub">not stated</span> },
-            { id: 'exposure', head: 'Exposure', cell: (a) => <Exposure value={a.exposure} /> },
-            { id: 'declared', head: 'Declared', right: true, cell: (a) => exact(a.declared) },
-            { id: 'seen', head: 'Seen', right: true, hidePhone: true, cell: (a) => share(a.seen, a.declared) },
-            { id: 'shadow', head: 'Shadow', right: true, cell: (a) => (a.shadow ? <span className="badge flagged">{exact(a.shadow)}</span> : <span className="sub">0</span>) },
-            { id: 'probed', head: 'Probed only', right: true, hidePhone: true, cell: (a) => exact(a.probed) },
-            { id: 'users', head: 'Consumers', right: true, hidePhone: true, cell: (a) => exact(a.principals) },
-            { id: 'rate', head: 'Requests/s', right: true, hidePhone: true, cell: (a) => rate(a.rate) },
-            { id: 'classes', head: 'Data', hidePhone: true, cell: (a) => <Classes list={a.classes} most={3} /> },
-            { id: 'last', head: 'Last request', hidePhone: true, cell: (a) => <Time iso={a.last_seen} /> },
-          ]}
-        />
-      )}
-    </Panel>
-  );
 }
 
 const hintShow: Record<string, Search> = { shadow: { show: 'shadow' }, undocumented: { show: 'undocumented' }, 'undeclared since': { show: 'undeclared since' }, unused: { show: 'unused' } };
@@ -183,7 +157,7 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
       probed: show === 'probed' ? true : undefined,
       sort,
       reverse: search.reverse ? true : undefined,
-      limit: 50,
+      limit: 100,
     };
   }, [search, sort]);
   const list = useInfiniteQuery({
@@ -194,11 +168,18 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
     getNextPageParam: (p) => p.next || undefined,
   });
   const rows = list.data?.pages.flatMap((p) => p.operations) ?? [];
+  const counted = useQuery({
+    queryKey: ['operations', 'count', query],
+    placeholderData: keepPreviousData,
+    enabled: !query.tier && !query.declared && !query.hint && !query.unmatched,
+    queryFn: () => ask(client.GET('/api/v1/inventory/operations/facets', { params: { query: { api: query.api, q: query.q, class: query.class, shadow: query.shadow, probed: query.probed } } })),
+  });
+  const total = counted.data && !counted.isPlaceholderData ? `${exact(counted.data.total)}${counted.data.at_least ? ' or more' : ''} fit` : list.data ? `${exact(rows.length)}${list.hasNextPage ? '+' : ''} shown` : '';
   const classes = useMemo(() => [...new Set(apis.flatMap((a) => a.classes))].sort(), [apis]);
   const filtered = !!(search.q || search.tier || search.show || search.class);
 
   return (
-    <Panel title="Operations" flush aside={<span className="sub small num">{list.data ? `${exact(rows.length)}${list.hasNextPage ? '+' : ''} shown` : ''}</span>}>
+    <Panel title="Operations" flush aside={<span className="sub small num">{total}</span>}>
       <div className="filters" role="search">
         <Text label="Path, method or name" value={search.q ?? ''} onChange={(q) => set({ q })} placeholder="/accounts or listUsers" filter />
         {!search.unmatched && (
@@ -229,34 +210,30 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
         )
       ) : (
         <div aria-busy={list.isPlaceholderData} className={list.isPlaceholderData ? 'pending' : undefined}>
-          <DataTable
+          <VirtualTable
             label="Operations"
-            rows={rows}
+            total={rows.length + (list.hasNextPage ? 1 : 0)}
+            row={(i) => rows[i]}
             rowKey={(o) => o.api + ' ' + o.key}
-            linked
+            onRange={(_, last) => {
+              if (last > rows.length - 30 && list.hasNextPage && !list.isFetchingNextPage) void list.fetchNextPage();
+            }}
             sort={sort}
-            reverse={!!search.reverse}
+            reverse={(sort === 'template') === !!search.reverse}
             onSort={(s) => set(s === sort ? { reverse: search.reverse ? '' : 'yes' } : { sort: s === 'template' ? '' : s, reverse: '' })}
             columns={[
               { id: 'op', head: 'Operation', sort: 'template', cell: (o) => <OperationName o={o} withAPI={!search.api && !search.unmatched} /> },
-              { id: 'tier', head: 'Evidence', cell: (o) => <Tier tier={o.tier} /> },
-              { id: 'requests', head: 'Requests', sort: 'requests', right: true, cell: (o) => count(o.counts.requests) },
-              { id: 'refused', head: 'Refused', right: true, hidePhone: true, cell: (o) => share(o.counts.refused, o.counts.requests) },
-              { id: 'errors', head: '5xx', sort: 'errors', right: true, hidePhone: true, cell: (o) => share(o.counts.status_5xx + o.counts.no_answer, o.counts.requests) },
-              { id: 'p95', head: 'p95', sort: 'latency', right: true, hidePhone: true, cell: (o) => milliseconds(o.counts.p95_ms) },
-              { id: 'users', head: 'Consumers', right: true, hidePhone: true, cell: (o) => exact(o.principals) },
-              { id: 'undocumented', head: 'Undocumented', right: true, hidePhone: true, cell: (o) => (o.declared && o.undocumented ? <span className="badge flagged">{exact(o.undocumented)}</span> : <span className="sub">{o.declared ? '0' : '–'}</span>) },
-              { id: 'classes', head: 'Data', hidePhone: true, cell: (o) => <Classes list={o.classes} /> },
-              { id: 'last', head: 'Last seen', sort: 'last_seen', hidePhone: true, cell: (o) => <Time iso={o.last_seen} /> },
+              { id: 'tier', head: 'Evidence', width: '136px', hidePhone: true, cell: (o) => <Tier tier={o.tier} /> },
+              { id: 'requests', head: 'Requests', sort: 'requests', right: true, width: '92px', cell: (o) => count(o.counts.requests) },
+              { id: 'refused', head: 'Refused', right: true, width: '76px', hidePhone: true, cell: (o) => share(o.counts.refused, o.counts.requests) },
+              { id: 'errors', head: '5xx', sort: 'errors', right: true, width: '70px', hidePhone: true, cell: (o) => share(o.counts.status_5xx + o.counts.no_answer, o.counts.requests) },
+              { id: 'p95', head: 'p95', sort: 'latency', right: true, width: '78px', hidePhone: true, cell: (o) => milliseconds(o.counts.p95_ms) },
+              { id: 'users', head: 'Consumers', right: true, width: '90px', hidePhone: true, cell: (o) => exact(o.principals) },
+              { id: 'undocumented', head: 'Undocumented', right: true, width: '116px', hidePhone: true, cell: (o) => (o.declared && o.undocumented ? <span className="badge flagged">{exact(o.undocumented)}</span> : <span className="sub">{o.declared ? '0' : '–'}</span>) },
+              { id: 'classes', head: 'Data', width: '126px', hidePhone: true, cell: (o) => <Classes list={o.classes} most={1} /> },
+              { id: 'last', head: 'Last seen', sort: 'last_seen', width: '92px', hidePhone: true, cell: (o) => <Time iso={o.last_seen} /> },
             ]}
           />
-          {list.hasNextPage && (
-            <div className="panel-body" style={{ textAlign: 'center' }}>
-              <Button variant="default" size="xs" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>
-                Show more
-              </Button>
-            </div>
-          )}
         </div>
       )}
     </Panel>
@@ -265,11 +242,11 @@ function Operations({ search, apis }: { search: Search; apis: API[] }) {
 
 function OperationName({ o, withAPI }: { o: Operation; withAPI: boolean }) {
   return (
-    <div style={{ minWidth: 200 }}>
+    <div className="cell-two">
       <Link className="row-link" to="/inventory/operation" search={{ ...(o.api ? { api: o.api } : {}), method: o.method, template: o.template }}>
         <Method name={o.method} /> <span className="mono wrap-any">{o.template}</span>
       </Link>
-      <div className="row small sub" style={{ gap: 6 }}>
+      <div className="row small sub" style={{ gap: 6, flexWrap: 'nowrap' }}>
         {o.shadow && (
           <span className="badge flagged">
             <IconGhost2 size={12} aria-hidden /> shadow

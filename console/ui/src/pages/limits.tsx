@@ -309,6 +309,7 @@ const loadRule: Record<string, string> = {
   'load.queue-full': 'because the queue was full',
   'load.queue-time': 'because they had waited too long',
   'load.share': 'because a caller had more than its share',
+  'load.dear': "because a caller's requests held places far longer than others', and so it is held to few of them",
   'load.cpu': 'because processors were busy',
   'load.memory': 'because memory was scarce',
   'load.pressure': 'because work waited for processors',

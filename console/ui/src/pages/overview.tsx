@@ -206,9 +206,11 @@ function Reasons({ o }: { o: View }) {
   );
 }
 
+const busiest = 15; // of many APIs only these show here
+
 function APIs({ o }: { o: View }) {
   return (
-    <Panel title="APIs" flush aside={<Link to="/inventory" className="small">Inventory <IconArrowRight size={12} aria-hidden /></Link>}>
+    <Panel title="APIs" flush aside={<Link to="/inventory" className="small">{o.apis.length > busiest ? `All ${exact(o.apis.length)} in the inventory` : 'Inventory'} <IconArrowRight size={12} aria-hidden /></Link>}>
       {o.apis.length === 0 ? (
         <Empty title="No API is configured, and none has been seen" icon={<IconWorldOff size={26} aria-hidden />}>
           <p>Name one under <code>apis</code> in the configuration file, with its specification and its upstreams. Sallyport takes the change without a restart.</p>
@@ -216,7 +218,7 @@ function APIs({ o }: { o: View }) {
       ) : (
         <DataTable
           label="APIs at a glance"
-          rows={o.apis}
+          rows={o.apis.length > busiest ? [...o.apis].sort((a, b) => b.rate - a.rate).slice(0, busiest) : o.apis}
           rowKey={(a) => a.name}
           linked
           columns={[
