@@ -10,6 +10,8 @@ echo "== killed under load"
 go run ./test/lab/kill -sallyport bin/sallyport -rounds "${ROUNDS:-20}"
 echo "== more asked than the upstream can do; one costly caller"
 go run ./test/lab/load -sallyport bin/sallyport
+echo "== two hundred instances started, killed and replaced under load, a tenth of them with a defect"
+go run ./test/lab/storm -sallyport bin/sallyport -instances "${INSTANCES:-200}"
 echo "== what the guard adds to each door of other proxies"
 go run ./test/lab/doors -sallyport bin/sallyport
 echo "== TLS as testssl.sh and sslscan see it"
