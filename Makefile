@@ -27,6 +27,8 @@ test-full: test ## the same with the race detector on the packages that share me
 	$(GO) test -race -timeout 30m . ./cmd/... ./guard/... ./gateway/... ./identity/... ./observe/... ./store/... ./discovery/... ./inventory/... ./spec/...
 	@test/setup.sh dex
 	$(GO) test -count 1 -tags full -timeout 10m ./test/integration/dex
+	@test/setup.sh pocketbase
+	$(GO) test -count 1 -tags full -timeout 10m ./test/integration/pocketbase
 	@test/setup.sh kube
 	$(GO) test -count 1 -tags full -timeout 10m ./test/integration/kube
 

@@ -209,6 +209,9 @@ func (r *run) all(parent context.Context) (*Report, error) {
 		r.transitions(ctx)
 		r.security(ctx)
 		r.operations(ctx)
+		for _, f := range r.last {
+			f()
+		}
 	}
 	switch {
 	case parent.Err() != nil:

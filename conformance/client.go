@@ -148,7 +148,8 @@ type run struct {
 	waited int             // answers 429 in a row
 	busy   time.Duration   // that answers have taken
 	prog   time.Time
-	later  []func()
+	later  []func()      // when nobody makes or changes things at the same time
+	last   []func()      // that may lock an account or use a limit up
 	pause  time.Duration // asked for by 429, in all
 }
 

@@ -280,11 +280,17 @@ func (r *run) methods(ctx context.Context, o *operation, c call) {
 			break
 		}
 	}
+	if slices.ContainsFunc(r.ops, func(x *operation) bool { return x.Template == o.Template && !x.skip && x.key < o.key }) {
+		return // one answer for the whole path
+	}
 	r.try(ctx, "contract.options", call{method: "OPTIONS", path: c.path, as: c.as, op: o}, "", func(a *answer) string {
 		if a.err == nil && a.status >= 500 && a.status != 501 {
 			return fmt.Sprintf("OPTIONS is answered %d", a.status)
 		}
 		if allow := a.header.Get("Allow"); a.ok() {
+			if allow == "" {
+				return "the answer to OPTIONS has no Allow (RFC 9110 section 9.3.7)"
+			}
 			for _, want := range m.Allowed {
 				if want != "HEAD" && !strings.Contains(allow, want) {
 					return "Allow does not list " + want
@@ -378,7 +384,7 @@ func (r *run) edges(ctx context.Context, o *operation, c call) {
 		})
 	}
 	for _, p := range o.d.Params {
-		if p.In == sallyport.InPath || opaque(p.Name) || p.Schema.Value == nil || slices.Contains(steering, strings.ToLower(p.Name)) {
+		if p.In == sallyport.InPath || opaque(p.Name) || sparse(p.Name) || p.Schema.Value == nil || slices.Contains(steering, strings.ToLower(p.Name)) {
 			continue
 		}
 		for _, v := range r.extremes(shapeOf(p.Schema), o.key+p.Name) {

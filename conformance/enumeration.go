@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
+
+	"sallyport.dev/spec"
 )
 
 // accounts tries whether sign-in, reset and sign-up tell which accounts exist:
@@ -56,12 +59,19 @@ func (r *run) account(ctx context.Context, o *operation, media, who, secret stri
 		return call{op: o, method: o.Method, media: media, path: o.Template, body: encode(media, x)}
 	}
 	stranger := body[who]
+	for _, v := range []any{m.word(12) + "@example.com", m.word(12)} { // nobody's, where that is admitted
+		if c := make(v); o.admits(&c) {
+			stranger = v
+			break
+		}
+	}
 	words := func(a *answer, name any) string {
 		return fmt.Sprint(a.status, " ", strings.ReplaceAll(string(a.body), fmt.Sprint(name), ""))
 	}
+	timed := 0
 	for _, known := range r.people(ctx, o, who) {
 		c, d := make(known), make(stranger)
-		if known == stranger || !o.admits(&c) || !o.admits(&d) {
+		if known == stranger || !o.admits(&c) || !o.admits(&d) || strings.Contains(fmt.Sprint(stranger), "@") && !strings.Contains(fmt.Sprint(known), "@") {
 			continue
 		}
 		a, b := r.send(ctx, c), r.send(ctx, d)
@@ -71,6 +81,14 @@ func (r *run) account(ctx context.Context, o *operation, media, who, secret stri
 		}
 		r.judged("security.enumeration", o)
 		if words(a, known) == words(b, stranger) {
+			if secret != "" && !a.ok() {
+				if timed++; timed == 1 {
+					r.last = append(r.last, func() { r.guesses(ctx, c) })
+				}
+				if r.timed(ctx, c, d, who) || timed == 3 {
+					return
+				}
+			}
 			continue
 		}
 		e := make(stranger)
@@ -82,6 +100,85 @@ func (r *run) account(ctx context.Context, o *operation, media, who, secret stri
 			Detail: fmt.Sprintf("a known and an unknown %s are answered differently (%d and %d): the difference tells who has an account", who, a.status, b.status)})
 		return
 	}
+}
+
+// timed compares how long the same refusal takes for a known and for an unknown
+// name: where a password is checked only for who has one, time tells. Only
+// samples that do not overlap at all, twice, by a margin that a network shows,
+// are reported.
+func (r *run) timed(ctx context.Context, known, stranger call, who string) (found bool) {
+	if r.Profile == Safe {
+		return false
+	}
+	const samples, margin = 7, 12 * time.Millisecond
+	apart := func() time.Duration {
+		var x, y []time.Duration
+		for range samples {
+			for _, s := range []struct {
+				c    call
+				into *[]time.Duration
+			}{{known, &x}, {stranger, &y}} {
+				a := r.once(ctx, s.c)
+				if a.err != nil || a.status == http.StatusTooManyRequests {
+					return -1
+				}
+				*s.into = append(*s.into, a.took)
+			}
+		}
+		slices.Sort(x)
+		slices.Sort(y)
+		d := x[samples/2] - y[samples/2]
+		switch {
+		case x[0] > 2*y[samples-1] && d > margin:
+			return d
+		case y[0] > 2*x[samples-1] && -d > margin:
+			return -d
+		}
+		return 0
+	}
+	first := apart()
+	if first < 0 {
+		r.notRun("%s: whether time tells accounts apart: the target limits requests", known.op.key)
+		return true
+	}
+	r.judged("security.timing", known.op)
+	if first == 0 {
+		return false
+	}
+	if again := apart(); again > 0 {
+		r.find("security.timing", known, Finding{Place: "body /" + who, Seen: "2 of 2",
+			Detail: fmt.Sprintf("a known and an unknown %s take times that differ by %v and never overlap in %d tries: time tells who has an account", who, min(first, again).Round(time.Millisecond), samples)})
+		return true
+	}
+	return false
+}
+
+// guesses tries wrong passwords of one account until something stops it.
+func (r *run) guesses(ctx context.Context, c call) {
+	const most = 50 // more than the tenfold of what people need
+	if r.Profile == Safe || ctx.Err() != nil {
+		return
+	}
+	first := r.once(ctx, c)
+	for range most - 1 {
+		a := r.once(ctx, c)
+		if a.err != nil || ctx.Err() != nil {
+			return
+		}
+		if a.status != first.status || first.status == http.StatusTooManyRequests {
+			r.judged("security.guessing", c.op)
+			return // it is limited, locked or delayed
+		}
+	}
+	r.judged("security.guessing", c.op)
+	r.find("security.guessing", c, Finding{Status: first.status, Detail: fmt.Sprintf("%d wrong passwords for one account in a row, and each is tried", most)})
+}
+
+func plainOf(n spec.Node, key string) any {
+	if v := n.Resolve().Get(key).Value; v != nil {
+		return plain(v)
+	}
+	return nil
 }
 
 // people are names of accounts that exist: of the example, of the identities,
@@ -96,6 +193,13 @@ func (r *run) people(ctx context.Context, o *operation, member string) (out []an
 		for _, e := range b.Examples {
 			if m, ok := plain(e.Value).(map[string]any); ok {
 				add(m[member])
+			}
+		}
+	}
+	if _, n, ok := o.jsonBody(); ok {
+		for _, p := range shapeOf(n).props {
+			if p.name == member {
+				add(plainOf(p.node, "example"))
 			}
 		}
 	}

@@ -333,6 +333,12 @@ func (r *run) absent(o *operation, path string) (string, bool) {
 // Headers that steer an answer instead of saying something of their own.
 var steering = []string{"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range", "accept-encoding", "accept-language", "origin"}
 
+// sparse reports whether a parameter chooses the members of the answer: what
+// is required of a whole answer is not required of one that was cut to order.
+func sparse(name string) bool {
+	return slices.Contains([]string{"fields", "_fields", "$select", "select", "include_fields", "exclude_fields", "projection", "only"}, strings.ToLower(name)) || strings.HasPrefix(name, "fields[")
+}
+
 // opaque reports whether only the server can make values of a parameter.
 func opaque(name string) bool {
 	n := strings.ToLower(name)
@@ -370,7 +376,7 @@ func (r *run) valid(ctx context.Context, o *operation, as *Identity, lean bool, 
 			c.params = append(c.params, string(p.In)+" "+p.Name)
 			continue
 		}
-		if !p.Required && (lean || opaque(p.Name) || slices.Contains(steering, strings.ToLower(p.Name))) && !strings.EqualFold(p.Name, "Idempotency-Key") {
+		if !p.Required && (lean || opaque(p.Name) || sparse(p.Name) || slices.Contains(steering, strings.ToLower(p.Name))) && !strings.EqualFold(p.Name, "Idempotency-Key") {
 			continue
 		}
 		if slices.Contains([]string{"accept", "content-type", "authorization"}, strings.ToLower(p.Name)) && p.In == sallyport.InHeader || p.Schema.Value == nil {
@@ -582,6 +588,9 @@ func (r *run) reference(ctx context.Context, o *operation, name string, s *shape
 	if stem == "" && s.format == "uuid" { // product: {format: uuid}
 		stem = strings.ToLower(name)
 	}
+	if stem == "" && s.pattern != "" && r.idPattern(s.pattern) { // product: {pattern: that of an id}
+		stem = strings.ToLower(name)
+	}
 	if stem == "" || s.readOnly {
 		return nil, false
 	}
@@ -593,9 +602,11 @@ func (r *run) reference(ctx context.Context, o *operation, name string, s *shape
 		slices.Sort(paths)
 		for _, path := range paths {
 			x := r.resources[path]
-			last := strings.ToLower(x.collection[strings.LastIndexByte(x.collection, '/')+1:])
-			if last != stem && last != stem+"s" && last != stem+"es" && last != strings.TrimSuffix(stem, "y")+"ies" || x == o.list && !strings.Contains(strings.ToLower(o.Template), stem) {
+			if !x.called(stem) || x == o.list && !strings.Contains(strings.ToLower(o.Template), stem) {
 				continue
+			}
+			if itself(name) && as != nil && len(as.names()) > 1 {
+				break // the caller's own id, below
 			}
 			if m := r.thing(ctx, x, as, false, depth+1); m != nil {
 				var v any = m.id
@@ -619,5 +630,33 @@ func (r *run) reference(ctx context.Context, o *operation, name string, s *shape
 	if v := r.Examples["{"+name+"}"]; v != "" {
 		return v, true
 	}
+	if itself(name) && s.is("string") && as != nil {
+		if l := as.names(); len(l) > 1 { // of its token; the last is the name in the plan
+			return l[0], true
+		}
+	}
 	return nil, false
+}
+
+// called reports whether a collection has the name of a thing: orders or, where
+// all things are records, orders/records.
+func (x *resource) called(stem string) bool {
+	segments := strings.Split(strings.ToLower(x.collection), "/")
+	last := segments[len(segments)-1]
+	if n := len(segments); n > 2 && slices.Contains([]string{"records", "items", "documents", "entries", "rows", "objects"}, last) {
+		last = segments[n-2]
+	}
+	return last == stem || last == stem+"s" || last == stem+"es" || last == strings.TrimSuffix(stem, "y")+"ies"
+}
+
+// idPattern reports whether ids in paths have this pattern.
+func (r *run) idPattern(pattern string) bool {
+	for _, o := range r.ops {
+		for _, p := range o.d.Params {
+			if p.In == sallyport.InPath && shapeOf(p.Schema).pattern == pattern {
+				return true
+			}
+		}
+	}
+	return false
 }

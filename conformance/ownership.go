@@ -133,11 +133,15 @@ func (r *run) ours(ctx context.Context, o *operation, as *Identity) (call, bool)
 func (i *Identity) names() (out []string) {
 	for _, t := range append([]string{i.Token}, mapValues(i.Tokens)...) {
 		if p := strings.Split(t, "."); len(p) == 3 {
-			var claims struct {
-				Sub string `json:"sub"`
+			var claims map[string]any
+			b, err := base64.RawURLEncoding.DecodeString(p[1])
+			if err != nil || json.Unmarshal(b, &claims) != nil {
+				continue
 			}
-			if b, err := base64.RawURLEncoding.DecodeString(p[1]); err == nil && json.Unmarshal(b, &claims) == nil && claims.Sub != "" && !slices.Contains(out, claims.Sub) {
-				out = append(out, claims.Sub)
+			for _, k := range []string{"sub", "id", "user_id", "userId", "uid"} {
+				if id, ok := claims[k].(string); ok && id != "" && !slices.Contains(out, id) {
+					out = append(out, id)
+				}
 			}
 		}
 	}
@@ -145,6 +149,15 @@ func (i *Identity) names() (out []string) {
 		out = append(out, i.Name)
 	}
 	return out
+}
+
+// itself reports whether a member of what is sent names the caller.
+func itself(member string) bool {
+	n := strings.ToLower(member)
+	for _, suffix := range []string{"_id", "id"} {
+		n = strings.TrimSuffix(n, suffix)
+	}
+	return slices.Contains([]string{"owner", "author", "creator", "user", "createdby", "created_by"}, n)
 }
 
 func mapValues(m map[string]string) (out []string) {

@@ -346,38 +346,61 @@ func (o *operation) takes(header string) bool {
 
 // lists tells whether a list holds an id: 1 yes, 0 no, -1 cannot be told.
 func (r *run) lists(ctx context.Context, c call, id string) int {
-	for _, p := range c.op.d.Params {
-		if n := strings.ToLower(p.Name); n == "limit" || n == "per_page" || n == "page_size" || n == "pagesize" {
+	var step *spec.DeclaredParam // that counts pages or items
+	for i, p := range c.op.d.Params {
+		if p.In != sallyport.InQuery {
+			continue
+		}
+		switch n := strings.ToLower(p.Name); {
+		case n == "limit" || n == "per_page" || n == "page_size" || n == "pagesize" || n == "perpage":
 			if _, high := shapeOf(p.Schema).bounds(); high > 1 && high < 1e9 {
-				c = c.with(func(d *call) { d.drop(p); d.give(p, int64(high)) })
+				c = c.with(func(d *call) { d.drop(p); d.give(p, int64(min(high, 500))) })
 			}
+		case (n == "page" || n == "offset" || n == "skip") && shapeOf(p.Schema).is("integer"):
+			step = &c.op.d.Params[i]
 		}
 	}
-	start := c
-	for range 20 {
+	start, seen, first := c, map[string]bool{}, int64(1)
+	for page := range 40 {
 		a := r.send(ctx, c)
 		if !a.ok() {
 			return -1
 		}
-		for _, e := range elements(a.value()) {
-			if identifier(e, c.op.listParam()) == id {
+		list, fresh := elements(a.value()), 0
+		for _, e := range list {
+			got := identifier(e, c.op.listParam())
+			if got == id {
 				return 1
 			}
-		}
-		next := cursor(a)
-		if next == "" {
-			return 0
-		}
-		found := false
-		for _, p := range c.op.d.Params {
-			if opaque(p.Name) && p.In == sallyport.InQuery {
-				c, found = start.with(func(d *call) { d.drop(p); d.give(p, next) }), true
-				break
+			if !seen[got] {
+				seen[got], fresh = true, fresh+1
 			}
 		}
-		if !found {
-			return -1
+		next, param, value := cursor(a), (*spec.DeclaredParam)(nil), any(nil)
+		for i, p := range c.op.d.Params {
+			if opaque(p.Name) && p.In == sallyport.InQuery && next != "" {
+				param, value = &c.op.d.Params[i], next
+			}
 		}
+		switch {
+		case param != nil:
+		case next != "" && step == nil:
+			return -1
+		case step == nil || fresh == 0:
+			return 0
+		case strings.EqualFold(step.Name, "page"):
+			if page == 0 {
+				if s := shapeOf(step.Schema); s.min != nil {
+					first = int64(*s.min)
+				} else if n, ok := s.fallback.(float64); ok {
+					first = int64(n)
+				}
+			}
+			param, value = step, first+int64(page)+1
+		default:
+			param, value = step, int64(len(seen))
+		}
+		c = start.with(func(d *call) { d.drop(*param); d.give(*param, value) })
 	}
 	return -1
 }
@@ -407,10 +430,18 @@ func (r *run) answersOf(ctx context.Context, o *operation, c call) {
 		return ""
 	})
 	if !o.open() {
+		shared := !slices.ContainsFunc(o.credentials(), func(k credential) bool { return strings.EqualFold(k.name, "Authorization") })
 		r.try(ctx, "security.cache", c, "", func(a *answer) string {
 			cc := strings.ToLower(a.header.Get("Cache-Control"))
-			if a.ok() && (strings.Contains(cc, "public") || strings.Contains(cc, "s-maxage") || cc == "" || strings.Contains(cc, "max-age") && !strings.Contains(cc, "private") && !strings.Contains(cc, "max-age=0")) {
+			if a.ok() && !strings.Contains(cc, "private") && !strings.Contains(cc, "no-store") && (strings.Contains(cc, "public") || strings.Contains(cc, "s-maxage") || shared && strings.Contains(cc, "max-age") && !strings.Contains(cc, "max-age=0")) {
 				return "private data may be kept by shared caches: Cache-Control " + orNone(cc)
+			}
+			return ""
+		})
+		r.try(ctx, "security.no-store", c, "", func(a *answer) string {
+			cc := strings.ToLower(a.header.Get("Cache-Control"))
+			if a.ok() && (cc == "" || strings.Contains(cc, "max-age") && !strings.Contains(cc, "private") && !strings.Contains(cc, "max-age=0")) {
+				return "nothing says that private data is not to be kept: Cache-Control " + orNone(cc)
 			}
 			return ""
 		})
@@ -601,10 +632,22 @@ func (r *run) assignment(ctx context.Context, o *operation, c call) {
 				}
 			}
 		}
-		if got[k] != nil && same(got[k], v) {
+		if got[k] != nil && same(got[k], v) && !r.soAnyway(ctx, o, c.as, k, v) {
 			r.find("security.mass-assignment", d, Finding{Place: "body /" + k, Status: a.status, Detail: "a member that is the server's to set takes the caller's value"})
 		}
 	}
+}
+
+// soAnyway reports whether things have a value of a member without its being sent.
+func (r *run) soAnyway(ctx context.Context, o *operation, as *Identity, member string, v any) bool {
+	d, ok := r.ready(ctx, o, as, false)
+	if !ok {
+		return false
+	}
+	a := r.preconditioned(ctx, d, r.send(ctx, d))
+	r.born(o.list, d, a)
+	got, _ := a.value().(map[string]any)
+	return a.ok() && got[member] != nil && same(got[member], v)
 }
 
 // closed sends members that only the server sets, in each object of a body whose

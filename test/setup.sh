@@ -22,6 +22,15 @@ if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are tak
   go build -o ../bin/dex github.com/dexidp/dex/cmd/dex
   exit 0
 fi
+if [ "${1:-test}" = pocketbase ]; then # a server that nobody here wrote, which the conformance tests are tried on, built from its module
+  [ -x .cache/bin/pocketbase ] && exit 0
+  echo "building PocketBase: the server of others that sallyport check is tried on (a minute, once)"
+  mkdir -p .cache/pocketbase .cache/bin && cd .cache/pocketbase
+  [ -e go.mod ] || go mod init tool # a module of its own: none of what PocketBase needs is ours
+  go get -tool github.com/pocketbase/pocketbase/examples/base@v0.36.8
+  go build -o ../bin/pocketbase github.com/pocketbase/pocketbase/examples/base
+  exit 0
+fi
 if [ "${1:-test}" = kube ]; then # a Kubernetes API server, built from its module, which keeps what it has in Debian's etcd
   command -v etcd >/dev/null || { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends etcd-server >/dev/null; }
   [ -x .cache/bin/kube-apiserver ] && exit 0
@@ -37,7 +46,7 @@ case "${1:-test}" in
   bench) need=(nginx-light wrk) ;;
   tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
   estate) need=(nginx-light apache2-bin squid etcd-server slapd redis-server haproxy caddy prometheus prometheus-node-exporter lighttpd docker-registry radicale iproute2) ;; # servers that a scan has to find
-  *) echo "usage: test/setup.sh test|bench|tls|estate|dex|kube" >&2; exit 2 ;;
+  *) echo "usage: test/setup.sh test|bench|tls|estate|dex|kube|pocketbase" >&2; exit 2 ;;
 esac
 
 missing=()
