@@ -258,6 +258,54 @@ func (g *Gateway) Identify(ctx context.Context, in sallyport.Instance) (string, 
 	return id, nil
 }
 
+// outside is the way to an address that is in no pool of ours: as the API's
+// first upstream is reached, over links that are not kept.
+func (g *Gateway) outside(in sallyport.Instance) (*link, *Boot, error) {
+	p := g.pool(in.API)
+	if p == nil {
+		return nil, nil, sallyport.Errorf(sallyport.NotFound, "no pool for API %s", in.API)
+	}
+	v, err := url.Parse(in.URL)
+	if err != nil || v.Scheme != "http" && v.Scheme != "https" || v.Host == "" {
+		return nil, nil, sallyport.Errorf(sallyport.Invalid, "%q is not scheme://host:port", in.URL)
+	}
+	u := Upstream{}
+	if first := p.lane.Load().api.Upstreams; len(first) > 0 {
+		u = first[0]
+	}
+	u.Scheme = v.Scheme
+	if u.Name == "" {
+		u.Name = v.Hostname()
+	}
+	k, err := newLink(in.URL, u, p.bounds, p.log, p.now)
+	return k, p.boot.Load(), err
+}
+
+// IdentifyOutside is Identify for an address that is in no pool of ours: an
+// instance at the door of somebody else. It is reached as the API's first
+// upstream is (its roots, client certificate and pins).
+func (g *Gateway) IdentifyOutside(ctx context.Context, in sallyport.Instance) (string, error) {
+	k, b, err := g.outside(in)
+	if err != nil || b == nil {
+		return "", err
+	}
+	defer k.retire()
+	id, err := k.bootApart(ctx, b)
+	if err != nil {
+		return "", &sallyport.Error{Kind: sallyport.Unavailable, Message: reasonMute, Cause: err}
+	}
+	return id, nil
+}
+
+// WayOutside is Way for an address that is in no pool of ours.
+func (g *Gateway) WayOutside(in sallyport.Instance) (http.RoundTripper, error) {
+	k, _, err := g.outside(in)
+	if err != nil {
+		return nil, err
+	}
+	return k.way(), nil
+}
+
 // Way is a transport that reaches one instance as its pool does (its roots,
 // client certificate and pins), whatever host a request names. It does not care
 // whether the instance is admitted: it is for tests. An error of kind not found
@@ -271,15 +319,18 @@ func (g *Gateway) Way(in sallyport.Instance) (http.RoundTripper, error) {
 	if it == nil {
 		return nil, sallyport.Errorf(sallyport.NotFound, "API %s has no instance %s", in.API, in.URL)
 	}
-	h2 := it.up.Protocol == "h2"
-	t := it.link.standard(h2).Clone()
+	return it.link.way(), nil
+}
+
+func (l *link) way() http.RoundTripper {
+	t := l.standard(l.up.Protocol == "h2").Clone()
 	t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return it.link.dialer.DialContext(ctx, network, it.link.host)
+		return l.dialer.DialContext(ctx, network, l.host)
 	}
-	if host := it.up.Host; host != "" {
-		return asHost{t, host}, nil
+	if host := l.up.Host; host != "" {
+		return asHost{t, host}
 	}
-	return t, nil
+	return t
 }
 
 type asHost struct {

@@ -1,6 +1,3 @@
-// Package haproxy reads what HAProxy knows: haproxy.cfg, or the servers of a
-// running one by its runtime socket. Out go claims about hosts, paths and
-// instances. It only ever asks `show servers state` and `show stat`.
 package haproxy
 
 import (
@@ -20,10 +17,7 @@ import (
 	"sallyport.dev"
 )
 
-const (
-	maxBytes = 16 << 20
-	asking   = 10 * time.Second // for one answer of the socket
-)
+const maxBytes = 16 << 20
 
 // A Catalogue is a configuration file, or a runtime socket.
 type Catalogue struct {
@@ -294,38 +288,12 @@ func (s *section) places(u use) []condition {
 	return out
 }
 
-// ask sends one command to the runtime socket.
-func (c *Catalogue) ask(ctx context.Context, command string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, asking)
-	defer cancel()
-	network, addr := "unix", strings.TrimPrefix(c.At, "unix:")
-	if rest, ok := strings.CutPrefix(c.At, "tcp://"); ok {
-		network, addr = "tcp", rest
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })
-	defer stop()
-	if _, err := io.WriteString(conn, command+"\n"); err != nil {
-		return "", err
-	}
-	b, err := io.ReadAll(io.LimitReader(conn, maxBytes+1))
-	if err == nil && len(b) > maxBytes {
-		err = errors.New("the answer is too large")
-	}
-	return string(b), err
-}
-
 func (c *Catalogue) runtime(ctx context.Context) ([]sallyport.Claim, error) {
-	state, err := c.ask(ctx, "show servers state")
+	state, err := Runtime(c.At).Ask(ctx, "show servers state")
 	if err != nil {
 		return nil, fmt.Errorf("ask haproxy for servers: %w", err)
 	}
-	stat, err := c.ask(ctx, "show stat")
+	stat, err := Runtime(c.At).Ask(ctx, "show stat")
 	if err != nil {
 		return nil, fmt.Errorf("ask haproxy for statistics: %w", err)
 	}

@@ -222,7 +222,7 @@ func (e *engine) metrics(next http.Handler) http.Handler {
 		return float64(n)
 	})
 	e.limitMetrics(gauge, counter)
-	reg.MustRegister(incidentMetrics{e}, doorMetrics{e})
+	reg.MustRegister(incidentMetrics{e}, doorMetrics{e}, gateDoorMetrics{e})
 	reg.MustRegister(&e.catalogue, e.scanGauges())
 	reg.MustRegister(sourceMetrics{e})
 	reg.MustRegister(&e.partners)

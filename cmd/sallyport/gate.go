@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -36,6 +37,8 @@ type gateConfig struct {
 	Rate       int               `yaml:"rate" doc:"Requests a second of one test at most. Default 200 while an instance serves, else as they come."`
 	Breaking   breakingConfig    `yaml:"breaking" doc:"Changes of the specification that break who uses the API."`
 	Parallel   int               `yaml:"parallel" doc:"Instances of the API tested at once. Default 2."`
+	Doors      []gateDoor        `yaml:"doors" doc:"Doors of others at which the instances serve too: what is held is closed there, what is admitted is opened."`
+	Watch      time.Duration     `yaml:"watch" doc:"Time between two questions which start of an instance answers, where doors of others send it requests. Default 1s."`
 }
 
 type (
@@ -105,6 +108,7 @@ func (c *config) checkGate(a *apiConfig, path string, bad func(string, string, .
 		bad(path+".identity.json", "%q is not a JSON pointer such as /boot_id", b.JSON)
 	}
 	g.Breaking.check(path+".breaking", bad)
+	c.checkGateDoors(a, path, bad)
 	if g.Every < 0 || g.Every > 0 && g.Every < time.Minute {
 		bad(path+".every", "%s is shorter than a minute", g.Every)
 	}
@@ -203,6 +207,9 @@ func (e *engine) test(ctx context.Context, s gate.Subject) (gate.Outcome, error)
 		plan.Identities = append(plan.Identities, conformance.Identity{Name: id.Name, Role: id.Role, Token: token, Scopes: id.Scopes})
 	}
 	way, err := e.gateway.Way(s.Instance)
+	if errors.Is(err, sallyport.NotFound) {
+		way, err = e.gateway.WayOutside(s.Instance)
+	}
 	if err != nil {
 		return gate.Outcome{}, err
 	}
@@ -269,7 +276,8 @@ func (h hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // openGate opens the gate, when some API has one or had one.
 func (e *engine) openGate(ctx context.Context) (err error) {
-	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.gateway, Test: e.test, Store: e.store, Logger: e.log,
+	e.front = gate.NewFront(gate.FrontOptions{Own: e.gateway, Logger: e.log})
+	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.front, Test: e.test, Store: e.store, Logger: e.log,
 		Failed: func(v gate.Verdict) { e.incidents.Report(e.failure(v)) }, Passed: func(v gate.Verdict) { e.incidents.ReportPass(proof(v)) }})
 	if err == nil {
 		e.nudged.Store(e.gate)

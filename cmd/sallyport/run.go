@@ -76,6 +76,8 @@ type engine struct {
 	declared  sync.Map                  // name of an API → *spec.Set in force
 	gate      *gate.Gate                // tests instances before they serve; nil: this process has no control
 	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
+	front     *gate.Front               // our pools and the doors of others
+	fronted   frontDoors                // those that are configured
 	console   *console.Console
 	incidents *incident.Book
 	catalogue catalogues
@@ -243,6 +245,8 @@ func (e *engine) run(ctx context.Context) error {
 			return fmt.Errorf("open the gate: %w", err)
 		}
 		e.gate.Configure(first.demands())
+		e.front.Configure(e.fronted.of(first, e.log))
+		start(&back, behind, "doors of others", e.front.Run)
 		start(&back, behind, "gate", e.gate.Run)
 		start(&back, behind, "incidents", e.incidents.Run) // it asks the gate what it has missed
 	}
@@ -411,6 +415,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 	return gateway.Options{Changed: func(sallyport.Instance) {
 		if g := e.nudged.Load(); g != nil {
 			g.Nudge()
+			e.front.Nudge()
 		}
 	}, Program: first.program, APIs: first.pools, Recorder: e.recorder, Sealer: sealing{e.sealer}, Resolver: e.keys, Log: e.log, TLS: t,
 		TrustedProxies: e.cfg.TrustedProxies, StripHeaders: slices.Concat(gateway.IdentityHeaders, e.cfg.StripHeaders), // besides, never instead
@@ -496,6 +501,7 @@ func (e *engine) reload(ctx context.Context, why string) error {
 	e.take(next)
 	if e.gate != nil {
 		e.gate.Configure(next.demands())
+		e.front.Configure(e.fronted.of(next, e.log))
 	}
 	if e.sources != nil {
 		e.sources.placer.take(next)

@@ -36,7 +36,8 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Doors are where instances serve; *gateway.Gateway is one.
+// Doors are where instances serve: *gateway.Gateway is one, and a Front adds the
+// doors of others.
 type Doors interface {
 	Instances() []sallyport.Instance
 	// Identify asks an instance which start of it this is, "" when nobody asks that.
@@ -188,6 +189,9 @@ func Open(ctx context.Context, o Options) (*Gate, error) {
 	for i := range list {
 		g.known[key{list[i].API, list[i].URL}] = &list[i]
 	}
+	if f, ok := o.Doors.(*Front); ok {
+		f.attach(g)
+	}
 	return g, nil
 }
 
@@ -275,6 +279,9 @@ func (g *Gate) look(ctx context.Context) {
 	}
 }
 
+// mute is why there was no verdict about an instance that could not be asked.
+const mute = "it does not say which start of it this is"
+
 func b2i(b bool) int {
 	if b {
 		return 1
@@ -355,7 +362,7 @@ func (g *Gate) one(ctx context.Context, a API, in sallyport.Instance, trigger st
 	}
 	boot, err := g.o.Doors.Identify(ctx, in)
 	if err != nil {
-		fail("it does not say which start of it this is", err)
+		fail(mute, err)
 		return
 	}
 	if !serves {
@@ -608,11 +615,13 @@ type View struct {
 	Gated    bool
 	Testing  string // why it is being tested now; "" = it is not
 	Since    time.Time
+	Places   []Place // doors of others that it is at
 }
 
 // Fleet lists the instances of all pools.
 func (g *Gate) Fleet() []View {
 	list := g.o.Doors.Instances()
+	front, _ := g.o.Doors.(*Front)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := make([]View, 0, len(list))
@@ -624,6 +633,9 @@ func (g *Gate) Fleet() []View {
 		}
 		if t := g.running[key{in.API, in.URL}]; t != nil {
 			v.Testing, v.Since = t.trigger, t.began
+		}
+		if front != nil {
+			v.Places = front.Places(in)
 		}
 		out = append(out, v)
 	}

@@ -62,6 +62,9 @@ func (p *pools) Identify(_ context.Context, in sallyport.Instance) (string, erro
 func (p *pools) set(in sallyport.Instance, a sallyport.Admission, reason string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.list[in.URL] == nil {
+		return sallyport.Errorf(sallyport.NotFound, "no such instance")
+	}
 	p.list[in.URL].Admission, p.list[in.URL].Reason = a, reason
 	if a == sallyport.Admitted {
 		p.list[in.URL].Boot = in.Boot

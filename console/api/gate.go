@@ -36,6 +36,24 @@ type FleetInstance struct {
 	Failures int        `json:"failures" minimum:"0" doc:"Tests in a row that did not pass"`
 	ByHand   string     `json:"by_hand" maxLength:"1000" doc:"Who holds it by hand, and why"`
 	Testing  string     `json:"testing" maxLength:"1000" doc:"Why it is being tested now"`
+
+	Doors []FleetDoor `json:"doors,omitempty" maxItems:"64" doc:"Doors of others that it is at"`
+}
+
+// FleetDoor is what a door of others does with an instance.
+type FleetDoor struct {
+	Door  string     `json:"door" maxLength:"500"`
+	Open  bool       `json:"open" doc:"It sends requests there"`
+	Known bool       `json:"known" doc:"It has the instance's address"`
+	At    *time.Time `json:"at,omitempty" doc:"When the door last was as it is to be"`
+	Error string     `json:"error" maxLength:"1000" doc:"Why it is not; empty: it is"`
+}
+
+func fleetDoors(list []gate.Place) (out []FleetDoor) {
+	for _, p := range list {
+		out = append(out, FleetDoor{p.Door, p.Open, p.Known, when(p.At), p.Error})
+	}
+	return out
 }
 
 // VerdictView is the end of one test.
@@ -70,7 +88,7 @@ func (a *API) gateOperations() {
 			}
 			for _, v := range a.Gate.Fleet() {
 				out.Instances = append(out.Instances, FleetInstance{API: v.Instance.API, URL: v.Instance.URL, State: string(v.Instance.Admission), Reason: v.Instance.Reason, Since: when(v.Instance.Since),
-					Healthy: v.Instance.Healthy, Gated: v.Gated, Boot: v.Instance.Boot, Verdict: v.State.Verdict, Tested: micros(v.State.Tested), Failures: v.State.Failures, ByHand: v.State.ByHand, Testing: v.Testing})
+					Healthy: v.Instance.Healthy, Gated: v.Gated, Boot: v.Instance.Boot, Verdict: v.State.Verdict, Tested: micros(v.State.Tested), Failures: v.State.Failures, ByHand: v.State.ByHand, Testing: v.Testing, Doors: fleetDoors(v.Places)})
 			}
 			return &body[fleet]{out}, nil
 		})
