@@ -19,6 +19,7 @@ import (
 
 	"sallyport.dev"
 	"sallyport.dev/adapter/accesslog"
+	"sallyport.dev/adapter/otlp"
 	"sallyport.dev/adapter/push"
 	"sallyport.dev/adapter/syslog"
 	"sallyport.dev/console/api"
@@ -32,8 +33,9 @@ type sourceConfig struct {
 	Syslog string `yaml:"syslog" doc:"Where access logs come as messages of RFC 5424 or 3164: udp://host:port, tcp://host:port or tls://host:port."`
 	Push   string `yaml:"push" doc:"host:port that takes exchanges as lines of JSON at POST /v1/exchanges."`
 	Mirror string `yaml:"mirror" doc:"host:port that takes copies of requests, as nginx and Traefik mirror them."`
-	Token  string `yaml:"token" doc:"What senders of push and mirror prove themselves by, env:NAME or file:PATH. Needed beyond loopback."`
-	Cert   string `yaml:"cert" doc:"PEM file with the certificate of a tls:// syslog."`
+	OTLP   string `yaml:"otlp" doc:"Where traces and logs come by OpenTelemetry's protocol: http://host:port or grpc://host:port; with cert and key https:// or grpcs://."`
+	Token  string `yaml:"token" doc:"What senders of push, mirror and otlp prove themselves by, env:NAME or file:PATH. Needed beyond loopback."`
+	Cert   string `yaml:"cert" doc:"PEM file with the certificate of a tls:// syslog, an https:// or grpcs:// otlp."`
 	Key    string `yaml:"key" doc:"PEM file with its private key."`
 	Format string `yaml:"format" doc:"Of the lines: a name (sallyport import --formats lists them) or the format string of nginx, Apache, HAProxy or Envoy. Default found by looking."`
 	Zone   string `yaml:"zone" doc:"Time zone of lines whose times have none, such as Europe/Berlin. Default UTC."`
@@ -54,7 +56,7 @@ func (s *sourceConfig) kinds() []string {
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"file", s.File != ""}, {"syslog", s.Syslog != ""}, {"push", s.Push != ""}, {"mirror", s.Mirror != ""}} {
+	}{{"file", s.File != ""}, {"syslog", s.Syslog != ""}, {"push", s.Push != ""}, {"mirror", s.Mirror != ""}, {"otlp", s.OTLP != ""}} {
 		if k.set {
 			out = append(out, k.name)
 		}
@@ -67,7 +69,7 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 		s, path := &c.Sources[i], fmt.Sprintf("sources[%d]", i)
 		switch kinds := s.kinds(); {
 		case len(kinds) == 0:
-			bad(path, "what is it read from? give file, syslog, push or mirror")
+			bad(path, "what is it read from? give file, syslog, push, mirror or otlp")
 		case len(kinds) > 1:
 			bad(path, "%s in one source: make two of it", strings.Join(kinds, " and "))
 		}
@@ -88,7 +90,17 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 				bad(path+".syslog", "cert and key go with tls://, and only with it")
 			}
 		}
-		for key, addr := range map[string]string{"push": s.Push, "mirror": s.Mirror} {
+		listeners := map[string]string{"push": s.Push, "mirror": s.Mirror}
+		if s.OTLP != "" {
+			scheme, addr, _ := strings.Cut(s.OTLP, "://")
+			if listeners["otlp"] = addr; !slices.Contains([]string{"http", "grpc", "https", "grpcs"}, scheme) {
+				bad(path+".otlp", "%q: want http://, grpc://, https:// or grpcs:// and host:port", s.OTLP)
+			}
+			if (scheme == "https" || scheme == "grpcs") != (s.Cert != "" && s.Key != "") {
+				bad(path+".otlp", "cert and key go with https:// and grpcs://, and only with them")
+			}
+		}
+		for key, addr := range listeners {
 			if addr == "" {
 				continue
 			}
@@ -319,11 +331,18 @@ func (c *config) source(s *sourceConfig, entry observe.Entry) (observe.Source, e
 		network, addr, _ := strings.Cut(s.Syslog, "://")
 		out := &syslog.Server{Network: network, Address: addr, Parse: guess.Parse, Format: guess.Name, Host: s.Host, Entry: entry}
 		if network == "tls" {
-			pair, err := tls.LoadX509KeyPair(c.path(s.Cert), c.path(s.Key))
-			if err != nil {
+			if out.TLS, err = c.speaksTLS(s); err != nil {
 				return nil, err
 			}
-			out.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+		}
+		return out, nil
+	case s.OTLP != "":
+		network, addr, _ := strings.Cut(s.OTLP, "://")
+		out := &otlp.Server{Network: strings.TrimSuffix(network, "s"), Address: addr, Token: token, Decoder: s.otlp(), Entry: entry}
+		if s.Cert != "" {
+			if out.TLS, err = c.speaksTLS(s); err != nil {
+				return nil, err
+			}
 		}
 		return out, nil
 	case s.Push != "":
@@ -332,6 +351,21 @@ func (c *config) source(s *sourceConfig, entry observe.Entry) (observe.Source, e
 		return &push.Server{Address: s.Mirror, Token: token, Mirror: true, Entry: entry}, nil
 	}
 	return nil, errors.New("it says nothing to read from")
+}
+
+// otlp decodes export requests, with lines of access logs in them.
+func (s *sourceConfig) otlp() otlp.Decoder {
+	zone, _ := s.zone()
+	guess := &accesslog.Guess{Format: s.format(), Zone: zone}
+	return otlp.Decoder{Parse: guess.Parse, Host: s.Host}
+}
+
+func (c *config) speaksTLS(s *sourceConfig) (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(c.path(s.Cert), c.path(s.Key))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // start runs one source, and when it fails tries again, ever more seldom; b.mu

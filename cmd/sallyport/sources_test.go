@@ -159,6 +159,9 @@ func TestSourcesAreChecked(t *testing.T) {
 		"sources: [{push: \"127.0.0.1:1\", token: x}]": "sources[0].token",
 		"sources: [{push: \"127.0.0.1:1\", file: a}]":  "make two of it",
 		"sources: [{file: a, format: nonsense}]":       "want one of json",
+		"sources: [{otlp: \"127.0.0.1:1\"}]":         "want http://, grpc://",
+		"sources: [{otlp: \"grpc://0.0.0.0:1\"}]":    "give token",
+		"sources: [{otlp: \"grpcs://127.0.0.1:1\"}]": "cert and key go with https://",
 	} {
 		_, err := parseConfig("x.yaml", []byte("listen: {gateway: \"127.0.0.1:1\"}\ntls: \"off\"\n"+text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -167,13 +170,13 @@ func TestSourcesAreChecked(t *testing.T) {
 	}
 }
 
-// What is pushed, and what is sent by syslog, stands in the inventory beside
+// What is pushed, and what is sent by syslog or OTLP, stands in the inventory beside
 // what the gateway saw.
 func TestSendersReachTheInventory(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	pushed, logs := freeAddr(t), freeAddr(t)
-	s.configure(t, fmt.Sprintf("sources: [{push: %q}, {syslog: %q}]", pushed, "tcp://"+logs))
+	pushed, logs, traces := freeAddr(t), freeAddr(t), freeAddr(t)
+	s.configure(t, fmt.Sprintf("sources: [{push: %q}, {syslog: %q}, {otlp: %q}]", pushed, "tcp://"+logs, "http://"+traces))
 	p := s.start(t)
 	d := p.signIn(p.wait(`/setup#(\S+)`)[1], "correct horse battery staple")
 	eventually(t, 10*time.Second, func() string {
@@ -196,6 +199,18 @@ func TestSendersReachTheInventory(t *testing.T) {
 		fmt.Fprintf(c, "<134>1 - - - - - - forgotten.example.test:443 192.0.2.7 - - [%s] \"GET /v0/users HTTP/1.1\" 200 5 \"-\" \"x\"\n", time.Now().Format("02/Jan/2006:15:04:05 -0700"))
 		return ""
 	})
+	eventually(t, 10*time.Second, func() string {
+		res, err := http.Post("http://"+traces+"/v1/traces", "application/json", strings.NewReader(`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"billing"}}]},"scopeSpans":[{"spans":[`+
+			`{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","kind":2,"attributes":[{"key":"http.request.method","value":{"stringValue":"GET"}},{"key":"url.path","value":{"stringValue":"/invoices/7"}},{"key":"http.response.status_code","value":{"intValue":"200"}}]}]}]}]}`))
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return res.Status
+		}
+		return ""
+	})
 	eventually(t, 15*time.Second, func() string {
 		var list struct {
 			APIs []struct {
@@ -208,11 +223,11 @@ func TestSendersReachTheInventory(t *testing.T) {
 		d.do(http.MethodGet, "/apis", nil, http.StatusOK, &list)
 		n := int64(0)
 		for _, a := range list.APIs {
-			if a.Name == "pets" || a.Name == "forgotten.example.test" {
+			if a.Name == "pets" || a.Name == "forgotten.example.test" || a.Name == "billing" {
 				n += a.Counts.Requests
 			}
 		}
-		if n == 2 {
+		if n == 3 {
 			return ""
 		}
 		return fmt.Sprintf("the inventory has %+v", list.APIs)
