@@ -159,9 +159,9 @@ func TestSourcesAreChecked(t *testing.T) {
 		"sources: [{push: \"127.0.0.1:1\", token: x}]": "sources[0].token",
 		"sources: [{push: \"127.0.0.1:1\", file: a}]":  "make two of it",
 		"sources: [{file: a, format: nonsense}]":       "want one of json",
-		"sources: [{otlp: \"127.0.0.1:1\"}]":         "want http://, grpc://",
-		"sources: [{otlp: \"grpc://0.0.0.0:1\"}]":    "give token",
-		"sources: [{otlp: \"grpcs://127.0.0.1:1\"}]": "cert and key go with https://",
+		"sources: [{otlp: \"127.0.0.1:1\"}]":           "want http://, grpc://",
+		"sources: [{otlp: \"grpc://0.0.0.0:1\"}]":      "give token",
+		"sources: [{otlp: \"grpcs://127.0.0.1:1\"}]":   "cert and key go with https://",
 	} {
 		_, err := parseConfig("x.yaml", []byte("listen: {gateway: \"127.0.0.1:1\"}\ntls: \"off\"\n"+text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {
