@@ -165,6 +165,15 @@ type Break struct {
 	OnlyUsers bool `json:"only_users,omitempty"`
 	// Consumers are those who use it, as traffic shows; filled in by Affected.
 	Consumers []string `json:"consumers,omitempty"`
+	// Exception is who allows it all the same, nil for nobody.
+	Exception *Exception `json:"exception,omitempty"`
+}
+
+// An Exception lets a break pass for a time.
+type Exception struct {
+	Approver string `json:"approver"`
+	Expires  string `json:"expires"` // last day, as 2030-12-31
+	Reason   string `json:"reason,omitempty"`
 }
 
 // Rules are the kinds of Break.
@@ -438,9 +447,14 @@ func Affected(ctx context.Context, api string, list []Break, uses Uses, since ti
 	return out, nil
 }
 
-// Add puts breaks into a report, as findings that fail it.
+// Add puts breaks into a report: as findings that fail it, where no exception
+// allows them.
 func (r *Report) Add(list []Break) {
+	r.Breaks = append(r.Breaks, list...)
 	for _, b := range list {
+		if b.Exception != nil {
+			continue
+		}
 		who := "whoever uses it"
 		if n := len(b.Consumers); n > 0 {
 			who = strings.Join(b.Consumers[:min(n, 10)], ", ")

@@ -94,6 +94,7 @@ type Report struct {
 	Duration time.Duration `json:"duration"`
 	NotRun   []string      `json:"not_run,omitempty"` // what was left out, why, and what to supply
 	Left     []string      `json:"left,omitempty"`    // what was made and could not be deleted
+	Breaks   []Break       `json:"breaks,omitempty"`  // changes of the contract that affect who uses it, allowed ones too
 }
 
 // A Level is how much a finding weighs.

@@ -35,27 +35,59 @@ func (r *Report) Write(w io.Writer, format string, colour bool) error {
 	return fmt.Errorf("format %q is not known: %s", format, strings.Join(Formats, ", "))
 }
 
-// Summary is the coverage in one line: operations, statuses, checks, parameters.
-func (c Coverage) Summary() string {
-	good, reached, declared, sent, params := 0, 0, 0, 0, 0
+// Extent is coverage in figures, each beside what there is.
+type Extent struct {
+	Succeeded, Operations int
+	Reached, Declared     int // statuses
+	Judged, Checks        int
+	Sent, Params          int
+}
+
+// Extent counts the coverage.
+func (c Coverage) Extent() Extent {
+	e := Extent{Operations: len(c.Operations), Judged: len(c.Checks), Checks: len(catalogue)}
 	for _, o := range c.Operations {
 		if o.Why == "" {
-			good++
+			e.Succeeded++
 		}
 		for _, s := range o.Declared {
-			declared++
-			for n := range o.Reached {
-				if t := fmt.Sprint(n); s == t || len(s) == 3 && strings.EqualFold(s[1:], "xx") && s[0] == t[0] {
-					reached++
-					break
-				}
+			e.Declared++
+			if o.Answers(s) > 0 {
+				e.Reached++
 			}
 		}
-		params += len(o.Params)
-		sent += len(o.Sent)
+		e.Params += len(o.Params)
+		e.Sent += len(o.Sent)
 	}
+	return e
+}
+
+// Answers counts those that a declared status ("200", "4XX") stands for.
+func (o OperationCoverage) Answers(declared string) (n int) {
+	for status, times := range o.Reached {
+		if t := fmt.Sprint(status); declared == t || len(declared) == 3 && strings.EqualFold(declared[1:], "xx") && declared[0] == t[0] {
+			n += times
+		}
+	}
+	return n
+}
+
+// Summary is the coverage in one line: operations, statuses, checks, parameters.
+func (c Coverage) Summary() string {
+	e := c.Extent()
 	return fmt.Sprintf("%d of %d operations succeeded × %d of %d declared statuses × %d of %d checks × %d of %d parameters",
-		good, len(c.Operations), reached, declared, len(c.Checks), len(catalogue), sent, params)
+		e.Succeeded, e.Operations, e.Reached, e.Declared, e.Judged, e.Checks, e.Sent, e.Params)
+}
+
+// kept is the check of a finding of a kept report, which may be of a release
+// that knew it.
+func kept(id string) Check {
+	for _, c := range catalogue {
+		if c.ID == id {
+			return c
+		}
+	}
+	return Check{ID: id, Title: id}
 }
 
 func (r *Report) text(w io.Writer, colour bool) error {
@@ -72,7 +104,7 @@ func (r *Report) text(w io.Writer, colour bool) error {
 		if f.Place != "" {
 			fmt.Fprintf(&b, "  %s", f.Place)
 		}
-		k := checkOf(f.Check)
+		k := kept(f.Check)
 		fmt.Fprintf(&b, "\n    %s\n    %s", f.Detail, strings.TrimSpace(k.OWASP+" "+k.CWE))
 		if f.Seen != "" {
 			fmt.Fprintf(&b, ", seen %s", f.Seen)
@@ -193,7 +225,7 @@ func (r *Report) sarif(w io.Writer) error {
 		"tool": m{"driver": m{"name": "sallyport", "rules": rules}}, "results": results, "invocations": []m{{"executionSuccessful": true}}}}})
 }
 
-var page = template.Must(template.New("").Funcs(template.FuncMap{"check": checkOf}).Parse(`<!doctype html>
+var page = template.Must(template.New("").Funcs(template.FuncMap{"check": kept}).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Conformance of {{.API}}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}h2{margin-top:2rem}
 article{border-left:4px solid #b3261e;padding:.2rem 1rem;margin:1rem 0;background:#f6f7f8}article.warning{border-color:#9a6700}article.note{border-color:#0a5cad}

@@ -460,6 +460,17 @@ func (b *Book) Incident(ctx context.Context, id string) (*Detail, error) {
 	return d, err
 }
 
+// OfSource finds the incident that a verdict belongs to, by the verdict's id; ""
+// when there is none.
+func (b *Book) OfSource(ctx context.Context, id string) (string, error) {
+	var s source
+	err := b.o.Store.Reader().NewSelect().Model(&s).Where("source = ?", id).Scan(ctx)
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return s.Incident, nil
+	}
+	return "", fmt.Errorf("find the incident of verdict %s: %w", id, err)
+}
+
 func load(ctx context.Context, db bun.IDB, id string) (*Incident, error) {
 	i := &Incident{}
 	err := db.NewSelect().Model(i).Where("id = ?", id).Scan(ctx)

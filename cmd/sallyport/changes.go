@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,9 @@ type breakingConfig struct {
 	Off        bool              `yaml:"off" doc:"New specifications are not compared with the old."`
 	Exceptions []breakingAllowed `yaml:"exceptions" doc:"Changes that may break consumers, for a time."`
 }
+
+// breakingWindow is the default of breakingConfig.Window.
+const breakingWindow = 720 * time.Hour
 
 type breakingAllowed struct {
 	Operation string `yaml:"operation" need:"1" doc:"Operation of the old specification, such as GET /items/{id}."`
@@ -52,12 +56,17 @@ func (b *breakingConfig) check(path string, bad func(string, string, ...any)) {
 	}
 }
 
-// allowed reports whether an exception lets a break pass today.
-func (b *breakingConfig) allowed(x conformance.Break, now time.Time) bool {
-	return slices.ContainsFunc(b.Exceptions, func(e breakingAllowed) bool {
-		end, err := time.Parse(time.DateOnly, e.Expires)
-		return err == nil && now.Before(end.AddDate(0, 0, 1)) && e.Operation == x.Operation && (e.Change == "" || e.Change == x.Rule)
-	})
+// allow notes on each break the exception that lets it pass today.
+func (b *breakingConfig) allow(list []conformance.Break, now time.Time) {
+	for i := range list {
+		x := &list[i]
+		for _, e := range b.Exceptions {
+			if end, err := time.Parse(time.DateOnly, e.Expires); err == nil && now.Before(end.AddDate(0, 0, 1)) && e.Operation == x.Operation && (e.Change == "" || e.Change == x.Rule) {
+				x.Exception = &conformance.Exception{Approver: e.Approver, Expires: e.Expires, Reason: e.Reason}
+				break
+			}
+		}
+	}
 }
 
 // usage is the inventory as conformance asks it.
@@ -112,19 +121,15 @@ func (e *engine) changes(ctx context.Context, a *apiConfig, set *spec.Set, r *co
 		if err := json.Unmarshal(kept, &old); err != nil {
 			return fmt.Errorf("read the contract that consumers rely on: %w", err)
 		}
-		window := b.Window
-		if window == 0 {
-			window = 30 * 24 * time.Hour
-		}
 		var uses conformance.Uses
 		if e.inventory != nil {
 			uses = usage{e.inventory}
 		}
-		list, err := conformance.Affected(ctx, a.Name, conformance.Compare(old, now), uses, time.Now().Add(-window))
+		list, err := conformance.Affected(ctx, a.Name, conformance.Compare(old, now), uses, time.Now().Add(-cmp.Or(b.Window, breakingWindow)))
 		if err != nil {
 			return err
 		}
-		list = slices.DeleteFunc(list, func(x conformance.Break) bool { return b.allowed(x, time.Now()) })
+		b.allow(list, time.Now())
 		r.Add(list)
 	}
 	if r.Passed && !bytes.Equal(kept, text) {
@@ -147,7 +152,7 @@ func (k conformCmd) against(ctx context.Context, set *spec.Set) ([]conformance.B
 	if c, err := readConfig(k.Config); err == nil && c != nil {
 		for i := range c.APIs {
 			if a := &c.APIs[i]; a.Name == k.Of && a.Gate != nil {
-				list = slices.DeleteFunc(list, func(x conformance.Break) bool { return a.Gate.Breaking.allowed(x, time.Now()) })
+				a.Gate.Breaking.allow(list, time.Now())
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport.dev/conformance"
+	"sallyport.dev/console/api"
 )
 
 // A new specification that breaks an active consumer fails the gate with its
@@ -113,7 +114,15 @@ apis:
           - {operation: "GET /notes/{id}", approver: Head of APIs, expires: 2999-12-31, reason: agreed with billing}
 `)
 	p.cmd.Process.Signal(syscall.SIGHUP)
-	becomes("admitted", third)
+	var allowed api.VerdictDetail
+	d.do("GET", "/gate/verdicts/"+becomes("admitted", third), nil, 200, &allowed)
+	if r := allowed.Report; r == nil || len(r.Breaks) == 0 || !r.Breaks[0].Allowed || r.Breaks[0].Approver != "Head of APIs" || len(r.Breaks[0].Consumers) == 0 {
+		t.Errorf("the report: %+v", r)
+	}
+	var demands struct{ APIs []api.GateDemand }
+	if d.do("GET", "/gate/demands", nil, 200, &demands); len(demands.APIs) != 1 || len(demands.APIs[0].Exceptions) != 1 || demands.APIs[0].Exceptions[0].Ended || demands.APIs[0].Window != 720*3600 {
+		t.Errorf("%+v", demands)
+	}
 	p.stop()
 }
 

@@ -191,6 +191,8 @@ type retention struct {
 	OriginalBytes size          `yaml:"original_bytes" doc:"Size of all sealed originals; the oldest go first. Default 256MiB."`
 	Inventory     time.Duration `yaml:"inventory" doc:"Undeclared operations not seen for so long leave the inventory. Default 9600h."`
 	Audit         time.Duration `yaml:"audit" doc:"Age at which entries leave the audit log. Default 17520h."`
+	Verdicts      time.Duration `yaml:"verdicts" doc:"Age at which verdicts of the gate, and what triggered them, are removed. Default 9600h."`
+	ReportBytes   size          `yaml:"report_bytes" doc:"Size of the reports of all verdicts, compressed; the oldest go first, their verdicts stay. Default 1GiB."`
 	StreamSync    time.Duration `yaml:"stream_sync" doc:"Time between two fsyncs of the embedded stream: what a power cut may lose. Default 1s."`
 	DatabaseFsync bool          `yaml:"database_fsync" doc:"SQLite: fsync at each commit in place of each checkpoint."`
 }

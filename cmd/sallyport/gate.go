@@ -277,59 +277,12 @@ func (h hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 // openGate opens the gate, when some API has one or had one.
 func (e *engine) openGate(ctx context.Context) (err error) {
 	e.front = gate.NewFront(gate.FrontOptions{Own: e.gateway, Logger: e.log})
-	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.front, Test: e.test, Store: e.store, Logger: e.log,
+	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.front, Test: e.test, Store: e.store, Logger: e.log, Keep: e.cfg.Retention.Verdicts, ReportBytes: int64(e.cfg.Retention.ReportBytes),
 		Failed: func(v gate.Verdict) { e.incidents.Report(e.failure(v)) }, Passed: func(v gate.Verdict) { e.incidents.ReportPass(proof(v)) }})
 	if err == nil {
 		e.nudged.Store(e.gate)
 	}
 	return err
-}
-
-// deskGate is the gate for the console, which is opened before it.
-type deskGate struct{ e *engine }
-
-var errGateClosed = sallyport.Errorf(sallyport.Unavailable, "the gate is not open yet")
-
-func (d deskGate) Fleet() []gate.View {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.Fleet()
-	}
-	return nil
-}
-
-func (d deskGate) Verdict(ctx context.Context, id string) (gate.Verdict, error) {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.Verdict(ctx, id)
-	}
-	return gate.Verdict{}, errGateClosed
-}
-
-func (d deskGate) Verdicts(ctx context.Context, api, url string, before, limit int64) ([]gate.Verdict, error) {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.Verdicts(ctx, api, url, before, limit)
-	}
-	return nil, errGateClosed
-}
-
-func (d deskGate) Retest(api, url, by string) error {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.Retest(api, url, by)
-	}
-	return errGateClosed
-}
-
-func (d deskGate) HoldByHand(ctx context.Context, api, url, by string) error {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.HoldByHand(ctx, api, url, by)
-	}
-	return errGateClosed
-}
-
-func (d deskGate) ReleaseByHand(ctx context.Context, api, url, by string) error {
-	if g := d.e.nudged.Load(); g != nil {
-		return g.ReleaseByHand(ctx, api, url, by)
-	}
-	return errGateClosed
 }
 
 const conformanceTest = "conformance"
@@ -350,6 +303,7 @@ func (e *engine) failure(v gate.Verdict) incident.New {
 	if json.Unmarshal(v.Report, &r) != nil {
 		return n
 	}
+	n.Difference = e.difference(v, &r)
 	for _, f := range r.Findings {
 		if f.Level == conformance.Note || len(n.Evidence) > 20 {
 			continue

@@ -7,10 +7,13 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sallyport.dev/console/api"
 )
 
 const gatedSpec = `openapi: 3.1.0
@@ -177,6 +180,44 @@ apis:
 		t.Errorf("the verdict: %+v %.600s", detail.Verdict, detail.Report)
 	}
 
+	// The newest verdict of each instance; a report as it is, as a page, and by numbers.
+	var latest struct{ Verdicts []api.VerdictView }
+	d.do("GET", "/apis/notes/verdicts", nil, 200, &latest)
+	if len(latest.Verdicts) != 2 {
+		t.Errorf("the newest verdicts: %+v", latest)
+	}
+	quarantined := state(b).Verdict
+	var whole1 api.VerdictDetail
+	d.do("GET", "/gate/verdicts/"+quarantined, nil, 200, &whole1)
+	r := whole1.Report
+	if r == nil || len(r.Findings) == 0 || r.Findings[0].Curl == "" || r.Findings[0].Why == "" || r.Coverage.Operations == 0 || r.Coverage.Declared == 0 || r.Coverage.Checks < 40 || r.Coverage.Judged == 0 || len(r.Coverage.Rows) != r.Coverage.Operations {
+		t.Errorf("the report: %+v", r)
+	}
+	var raw json.RawMessage
+	d.do("GET", "/gate/verdicts/"+quarantined+"/report.json", nil, 200, &raw)
+	if !strings.Contains(string(raw), `"findings"`) {
+		t.Errorf("report.json: %.300s", raw)
+	}
+	res, err := d.http.Get(d.base + "/gate/verdicts/" + quarantined + "/report.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if page := string(page); res.Header.Get("Content-Disposition") == "" || !strings.Contains(page, "<h1>Failed: notes at http://"+b) {
+		t.Errorf("report.html: %.300s", page)
+	}
+	var schedule struct{ Tests []api.ScheduledTest }
+	d.do("GET", "/gate/schedule", nil, 200, &schedule)
+	var demands struct{ APIs []api.GateDemand }
+	d.do("GET", "/gate/demands", nil, 200, &demands)
+	if len(schedule.Tests) != 2 || !strings.HasSuffix(schedule.Tests[1].URL, a) || schedule.Tests[1].Why != "timer" || len(demands.APIs) != 1 || demands.APIs[0].Every != 6*3600 || demands.APIs[0].Serving != 1 || demands.APIs[0].Instances != 2 {
+		t.Errorf("the schedule: %+v, the demands: %+v", schedule, demands)
+	}
+	for path, status := range map[string]int{"/gate/verdicts/v0": 404, "/gate/verdicts/v0/report.json": 404, "/gate/verdicts/v0/report.html": 404, "/apis/nobody/verdicts": 200, "/gate/triggers?before=x": 400} {
+		d.do("GET", path, nil, status, nil)
+	}
+
 	// Started again with a defect, on the same address.
 	good.srv.Close()
 	next := notesAt(t, a, "a2", true)
@@ -208,6 +249,14 @@ apis:
 	}
 	incidents(a, "open")
 	incidents(b, "open")
+	// Verdict and incident know each other, and what is different from the last that passed.
+	var worse api.VerdictDetail
+	d.do("GET", "/gate/verdicts/"+state(a).Verdict, nil, 200, &worse)
+	var found api.IncidentDetail
+	d.do("GET", "/incidents/"+worse.Incident, nil, 200, &found)
+	if x := worse.Difference; x == nil || x.SameStart || !x.SameInstance || !x.SameContract || !strings.Contains(x.Text, "+ ") || found.Incident.Source != state(a).Verdict || !strings.Contains(found.Difference, "another start of it\n+ ") {
+		t.Errorf("difference %+v, incident %+v", x, found.Incident)
+	}
 	// While we are away it is started again, whole this time: what was held is held until it was tested.
 	p.stop()
 	next.srv.Close()
@@ -238,7 +287,19 @@ apis:
 	}
 	d.do("POST", "/gate/releases", map[string]string{"api": "notes", "url": "http://" + a, "reason": "disk is new"}, 202, nil)
 	becomes(a, "admitted")
-	d.do("POST", "/gate/tests", map[string]string{"api": "notes"}, 202, nil)
+	d.do("POST", "/gate/tests", map[string]string{"api": "notes", "reason": "new disk"}, 202, nil)
+	var journal struct{ Triggers []api.GateTrigger }
+	eventually(t, 30*time.Second, func() string {
+		d.do("GET", "/gate/triggers?who=root", nil, 200, &journal)
+		for _, want := range []string{"by hand new disk passed", "by hand disk is new passed", "released by hand disk is new done", "held by hand disk is odd done"} {
+			if !slices.ContainsFunc(journal.Triggers, func(x api.GateTrigger) bool {
+				return x.What+" "+x.Detail+" "+x.Outcome == want && strings.HasSuffix(x.URL, a)
+			}) {
+				return fmt.Sprintf("%q is missing: %+v", want, journal)
+			}
+		}
+		return ""
+	})
 	p.stop()
 }
 

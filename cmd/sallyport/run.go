@@ -367,8 +367,8 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	}
 	b := thisBuild()
 	e.console, err = console.New(ctx, console.Options{Store: e.store, Key: key, Journal: e.journal, Originals: e.originals, Inventory: e.inventory, Recorder: recorderOf{e}, Engine: e, Paces: e.paces, Sideloads: e, Gate: deskGate{e}, Incidents: e.incidents, Learning: learning{e},
-		Build:    console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
-		AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
+		Build:     console.Build{Version: b.Version, Revision: b.Revision, Go: b.Go, Started: e.started},
+		Retention: keep.gate(), AuditAge: keep.Audit, Insecure: e.cfg.TLS.Off, Logger: e.log})
 	if err != nil {
 		return fmt.Errorf("open the console: %w", err)
 	}

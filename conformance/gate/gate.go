@@ -133,7 +133,10 @@ type Options struct {
 	Parallel int           // tests at once; default 4
 	PerAPI   int           // of those, of one API; default 2
 	Limit    time.Duration // longest test; default 10 min
-	Keep     time.Duration // verdicts older than that go; default 400 days
+	Keep     time.Duration // verdicts and triggers older than that go; default 400 days
+	// ReportBytes is what the reports of all verdicts may take, as they are kept;
+	// the oldest go first, their verdicts stay. Default 1 GiB.
+	ReportBytes int64
 	// Failed is told of each verdict that did not pass, at once, and Passed of each
 	// other; neither may block.
 	Failed, Passed func(Verdict)
@@ -152,6 +155,7 @@ type Gate struct {
 	running map[key]*test
 	asked   map[key]string // by hand, not begun
 	perAPI  map[string]int
+	tried   map[key]string // contract against which an instance could not be tested
 	wg      sync.WaitGroup
 }
 
@@ -172,6 +176,7 @@ func Open(ctx context.Context, o Options) (*Gate, error) {
 	}
 	o.Parallel, o.PerAPI = cmp.Or(o.Parallel, 4), cmp.Or(o.PerAPI, 2)
 	o.Limit, o.Keep = cmp.Or(o.Limit, 10*time.Minute), cmp.Or(o.Keep, 400*24*time.Hour)
+	o.ReportBytes = cmp.Or(o.ReportBytes, 1<<30)
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
@@ -181,7 +186,7 @@ func Open(ctx context.Context, o Options) (*Gate, error) {
 	}
 	b := make([]byte, 8)
 	rand.Read(b)
-	g := &Gate{o: o, node: hex.EncodeToString(b), nudge: make(chan struct{}, 1), apis: map[string]API{}, known: map[key]*State{}, running: map[key]*test{}, asked: map[key]string{}, perAPI: map[string]int{}}
+	g := &Gate{o: o, node: hex.EncodeToString(b), nudge: make(chan struct{}, 1), apis: map[string]API{}, known: map[key]*State{}, running: map[key]*test{}, asked: map[key]string{}, perAPI: map[string]int{}, tried: map[key]string{}}
 	var list []State
 	if err := o.Store.Reader().NewSelect().Model(&list).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read what the gate knew: %w", err)
@@ -224,6 +229,12 @@ func (g *Gate) Run(ctx context.Context) error {
 	defer tick.Stop()
 	sweep := time.NewTicker(time.Hour)
 	defer sweep.Stop()
+	clean := func() {
+		if err := g.sweep(ctx); err != nil && ctx.Err() == nil {
+			g.o.Logger.Warn("remove old verdicts", "error", err)
+		}
+	}
+	clean()
 	for {
 		g.look(ctx)
 		select {
@@ -232,9 +243,7 @@ func (g *Gate) Run(ctx context.Context) error {
 		case <-g.nudge:
 		case <-tick.C:
 		case <-sweep.C:
-			if _, err := g.o.Store.DB().NewDelete().Model((*Verdict)(nil)).Where("began < ?", g.o.Now().Add(-g.o.Keep).UnixMicro()).Exec(ctx); err != nil && ctx.Err() == nil {
-				g.o.Logger.Warn("remove old verdicts", "error", err)
-			}
+			clean()
 		}
 	}
 }
@@ -291,36 +300,47 @@ func b2i(b bool) int {
 
 // due says why an instance is to be tested now, and by which profile; "" = it is not.
 func (g *Gate) due(a API, in sallyport.Instance, s *State) (trigger string, p Profile) {
-	now := g.o.Now()
-	if why := g.asked[key{in.API, in.URL}]; why != "" {
-		if in.Admission == sallyport.Admitted {
-			return why, a.Recheck
-		}
-		return why, a.Admit
+	r := g.next(a, in, s)
+	if r.At.IsZero() || r.At.After(g.o.Now()) {
+		return "", ""
+	}
+	return r.Why, r.Profile
+}
+
+// next says when and why an instance is to be tested next, by which profile.
+func (g *Gate) next(a API, in sallyport.Instance, s *State) Run {
+	now, serves := g.o.Now(), in.Admission == sallyport.Admitted
+	r := Run{API: in.API, URL: in.URL, At: now, Profile: a.Admit}
+	if serves {
+		r.Profile = a.Recheck
+	}
+	if r.Why = g.asked[key{in.API, in.URL}]; r.Why != "" {
+		return r
 	}
 	if s != nil && s.ByHand != "" {
-		return "", ""
+		r.At, r.Why = time.Time{}, "held by hand"
+		return r
 	}
-	if in.Admission == sallyport.Admitted {
-		switch {
-		case s == nil || s.Contract != a.Contract:
-			return "contract changed", a.Recheck
-		case a.Every > 0 && now.UnixMicro() >= s.Tested+jitter(a.Every, in).Microseconds():
-			return "timer", a.Recheck
-		}
-		return "", ""
-	}
+	tried := s != nil && g.tried[key{in.API, in.URL}] == a.Contract // and it came to no end: not at once again
 	switch {
+	case serves && s != nil && s.Contract != a.Contract && tried:
+		r.Why, r.At = "failed before", time.UnixMicro(s.Tested).Add(backoff(s.Failures))
+	case serves && (s == nil || s.Contract != a.Contract):
+		r.Why = "contract changed"
+	case serves && a.Every > 0:
+		r.Why, r.At = "timer", time.UnixMicro(s.Tested).Add(jitter(a.Every, in))
+	case serves:
+		r.Why, r.At = "no timer", time.Time{}
 	case s == nil || s.Tested == 0:
-		return "new", a.Admit
+		r.Why = "new"
 	case s.State != string(sallyport.Quarantined):
-		return "started again", a.Admit // held by the door since, or before our own restart
-	case s.Contract != a.Contract:
-		return "contract changed", a.Admit
-	case now.UnixMicro() >= s.Tested+backoff(s.Failures).Microseconds():
-		return "failed before", a.Admit
+		r.Why = "started again" // held by the door since, or before our own restart
+	case s.Contract != a.Contract && !tried:
+		r.Why = "contract changed"
+	default:
+		r.Why, r.At = "failed before", time.UnixMicro(s.Tested).Add(backoff(s.Failures))
 	}
-	return "", ""
+	return r
 }
 
 // jitter spreads the tests of many instances over a tenth of their interval.
@@ -352,11 +372,18 @@ func (g *Gate) one(ctx context.Context, a API, in sallyport.Instance, trigger st
 		}
 		return // another process tests it
 	}
+	held := ""
+	if !serves {
+		held = in.Reason
+	}
+	line := g.begin(ctx, in, trigger, held)
 	fail := func(what string, err error) {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			g.release(in)
+			g.finish(line, NoVerdict, "", "ended with its process")
 			return // we are stopping
 		}
+		g.finish(line, NoVerdict, "", what+": "+oneLine(err))
 		log.Warn("no verdict", "what", what, "error", err)
 		g.settle(ctx, a, in, "", Verdict{}, what+": "+oneLine(err))
 	}
@@ -369,6 +396,7 @@ func (g *Gate) one(ctx context.Context, a API, in sallyport.Instance, trigger st
 		// Tested before by us, as this very start of it, against this contract: our own restart costs it nothing.
 		if v, ok := g.stands(ctx, a, in, boot); ok {
 			g.settle(ctx, a, in, boot, v, "")
+			g.finish(line, Stood, v.ID, "")
 			return
 		}
 		in.Admission = sallyport.Testing
@@ -389,12 +417,19 @@ func (g *Gate) one(ctx context.Context, a API, in sallyport.Instance, trigger st
 		return
 	}
 	v.Passed, v.Summary, v.Report, v.Ended = out.Passed, out.Summary, out.Report, g.o.Now().UnixMicro()
-	if _, err := g.o.Store.DB().NewInsert().Model(&v).Exec(ctx); err != nil {
+	kept := v
+	kept.Report = pack(v.Report)
+	if _, err := g.o.Store.DB().NewInsert().Model(&kept).Exec(ctx); err != nil {
 		fail("the verdict could not be kept", err) // no evidence, no admission
 		return
 	}
 	log.Info("verdict", "passed", v.Passed, "verdict", v.ID, "profile", v.Profile, "summary", v.Summary, "took", time.Duration(v.Ended-v.Began)*time.Microsecond)
 	g.settle(ctx, a, in, boot, v, "")
+	outcome := Failed
+	if v.Passed {
+		outcome = Passed
+	}
+	g.finish(line, outcome, v.ID, "")
 	if tell := g.o.Failed; !v.Passed && tell != nil {
 		tell(v)
 	}
@@ -429,6 +464,11 @@ func (g *Gate) settle(ctx context.Context, a API, in sallyport.Instance, boot st
 		s = &State{API: in.API, URL: in.URL}
 	}
 	next := *s
+	if trouble != "" {
+		g.tried[key{in.API, in.URL}] = a.Contract
+	} else {
+		delete(g.tried, key{in.API, in.URL})
+	}
 	g.mu.Unlock()
 	now := g.o.Now()
 	next.ClaimedBy, next.ClaimedUntil = "", 0
@@ -437,6 +477,7 @@ func (g *Gate) settle(ctx context.Context, a API, in sallyport.Instance, boot st
 	switch {
 	case trouble != "" && serves: // nothing is known against it
 		next.Tested = now.UnixMicro()
+		next.Failures++
 		g.keep(ctx, &next)
 		return
 	case trouble != "":
@@ -575,6 +616,7 @@ func (g *Gate) HoldByHand(ctx context.Context, api, url, by string) error {
 	if !g.keep(ctx, s) {
 		return sallyport.Errorf(sallyport.Unavailable, "it is held, but that could not be kept")
 	}
+	g.acted(ctx, api, url, "held by hand", by)
 	return nil
 }
 
@@ -592,6 +634,7 @@ func (g *Gate) ReleaseByHand(ctx context.Context, api, url, by string) error {
 	if !g.keep(ctx, s) {
 		return sallyport.Errorf(sallyport.Unavailable, "the release could not be kept")
 	}
+	g.acted(ctx, api, url, "released by hand", by)
 	return g.Retest(api, url, by)
 }
 
@@ -648,7 +691,10 @@ func (g *Gate) Verdict(ctx context.Context, id string) (v Verdict, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, sallyport.Errorf(sallyport.NotFound, "there is no verdict %s", id)
 	}
-	return v, err
+	if err != nil {
+		return v, err
+	}
+	return v, v.unpack()
 }
 
 // Verdicts lists verdicts, newest first and without their reports, of one API
@@ -671,6 +717,11 @@ func (g *Gate) Verdicts(ctx context.Context, api, url string, before int64, limi
 // Since lists verdicts with their reports that ended at or after t, oldest first.
 func (g *Gate) Since(ctx context.Context, t time.Time, limit int64) (list []Verdict, err error) {
 	err = g.o.Store.Reader().NewSelect().Model(&list).Where("ended >= ?", t.UnixMicro()).Order("ended").Limit(max(1, min(limit, 5000))).Scan(ctx)
+	for i := range list {
+		if err == nil {
+			err = list[i].unpack()
+		}
+	}
 	return list, err
 }
 

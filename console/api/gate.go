@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"sallyport.dev"
@@ -11,11 +11,16 @@ import (
 	"sallyport.dev/console/audit"
 )
 
-// Gate tests instances and admits them; *gate.Gate is one.
+// Gate tests instances and admits them; *gate.Gate is one, but for Demands.
 type Gate interface {
 	Fleet() []gate.View
 	Verdict(ctx context.Context, id string) (gate.Verdict, error)
 	Verdicts(ctx context.Context, api, url string, before int64, limit int64) ([]gate.Verdict, error)
+	Latest(ctx context.Context, api string) ([]gate.Verdict, error)
+	LastPassed(ctx context.Context, v gate.Verdict) (*gate.Verdict, error)
+	Triggers(ctx context.Context, f gate.Filter) ([]gate.Trigger, error)
+	Schedule() []gate.Run
+	Demands() []GateDemand // without Instances and Serving
 	Retest(api, url, by string) error
 	HoldByHand(ctx context.Context, api, url, by string) error
 	ReleaseByHand(ctx context.Context, api, url, by string) error
@@ -114,41 +119,23 @@ func (a *API) gateOperations() {
 			return &body[verdicts]{out}, err
 		})
 
-	type verdictDetail struct {
-		Verdict VerdictView     `json:"verdict"`
-		Report  json.RawMessage `json:"report" doc:"The report of the tests: findings with how to show each, coverage, what was not run"`
-	}
-	add(a, spec{id: "getVerdict", method: http.MethodGet, path: "/gate/verdicts/{id}", summary: "One test with its report", tag: "gate", access: viewer},
-		func(ctx context.Context, in *struct {
-			ID string `path:"id" maxLength:"64" pattern:"^v[0-9a-f]+$"`
-		}) (*body[verdictDetail], error) {
-			if a.Gate == nil {
-				return nil, errNoGate
-			}
-			v, err := a.Gate.Verdict(ctx, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			out := verdictDetail{verdictView(&v), json.RawMessage(v.Report)}
-			if !json.Valid(out.Report) {
-				out.Report = json.RawMessage(`{}`)
-			}
-			return &body[verdictDetail]{out}, nil
-		})
+	a.verdictOperations()
 
 	type which struct {
 		API string `json:"api" minLength:"1" maxLength:"64"`
 		URL string `json:"url,omitempty" maxLength:"500" doc:"Of an instance; empty for all of the API"`
+
+		Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, for the journal"`
 	}
 	add(a, spec{id: "testInstance", method: http.MethodPost, path: "/gate/tests", summary: "Test an instance, or all of an API, now", tag: "gate", access: admin, status: 202},
 		func(ctx context.Context, in *body[which]) (*empty, error) {
 			if a.Gate == nil {
 				return nil, errNoGate
 			}
-			if err := a.Gate.Retest(in.Body.API, in.Body.URL, caller(ctx).Name); err != nil {
+			if err := a.Gate.Retest(in.Body.API, in.Body.URL, strings.TrimSuffix(caller(ctx).Name+": "+in.Body.Reason, ": ")); err != nil {
 				return nil, err
 			}
-			return nil, a.record(ctx, "gate.test", in.Body.API+" "+in.Body.URL, audit.Done, "")
+			return nil, a.record(ctx, "gate.test", strings.TrimSpace(in.Body.API+" "+in.Body.URL), audit.Done, in.Body.Reason)
 		})
 
 	type hold struct {

@@ -19,6 +19,7 @@ type Incidents interface {
 	Comment(ctx context.Context, id, who, text string) (*incident.Incident, error)
 	Except(ctx context.Context, id, who, reason string, until time.Time) (*incident.Incident, error)
 	Counts() incident.Counts
+	OfSource(ctx context.Context, source string) (id string, err error) // "" = none
 	TestTargets(ctx context.Context) []incident.Tried
 }
 

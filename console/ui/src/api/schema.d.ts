@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/apis/{api}/verdicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The newest verdict of each instance of an API */
+        get: operations["latestVerdicts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -378,6 +395,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/gate/demands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the gate demands of each API, how many of its instances serve, and which breaking changes may pass */
+        get: operations["listGateDemands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/gate/holds": {
         parameters: {
             query?: never;
@@ -412,6 +446,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/gate/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The next test of each instance, soonest first */
+        get: operations["listSchedule"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/gate/tests": {
         parameters: {
             query?: never;
@@ -423,6 +474,23 @@ export interface paths {
         put?: never;
         /** Test an instance, or all of an API, now */
         post: operations["testInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/gate/triggers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What started tests or changed doors by hand, by whom, and what followed; newest first */
+        get: operations["listTriggers"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -453,8 +521,42 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One test with its report */
+        /** One test: findings with how to show each, coverage, what is different from the last that passed */
         get: operations["getVerdict"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/gate/verdicts/{id}/report.html": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The report as one page that stands for itself */
+        get: operations["getVerdictHTML"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/gate/verdicts/{id}/report.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The whole report of a test as it was written */
+        get: operations["getVerdictJSON"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1745,6 +1847,29 @@ export interface components {
             /** Format: int64 */
             status_5xx: number;
         };
+        CoveredCheck: {
+            check: string;
+            /** Format: int64 */
+            times: number;
+        };
+        CoveredOperation: {
+            checks: components["schemas"]["CoveredCheck"][];
+            operation: string;
+            params: components["schemas"]["CoveredParam"][];
+            statuses: components["schemas"]["CoveredStatus"][];
+            /** @description Why no request of it succeeded */
+            why: string;
+        };
+        CoveredParam: {
+            name: string;
+            sent: boolean;
+        };
+        CoveredStatus: {
+            /** Format: int64 */
+            answers: number;
+            declared: boolean;
+            status: string;
+        };
         Credentials: {
             name: string;
             /** Format: password */
@@ -1875,6 +2000,9 @@ export interface components {
             cost?: components["schemas"]["CostSeen"];
             /** @description Absent when no API of that name is in force */
             demand?: components["schemas"]["Demand"];
+        };
+        Demands: {
+            apis: components["schemas"]["GateDemand"][];
         };
         Door: {
             address: string;
@@ -2116,12 +2244,28 @@ export interface components {
         Fleet: {
             instances: components["schemas"]["FleetInstance"][];
         };
+        FleetDoor: {
+            /**
+             * Format: date-time
+             * @description When the door last was as it is to be
+             */
+            at?: string;
+            door: string;
+            /** @description Why it is not; empty: it is */
+            error: string;
+            /** @description It has the instance's address */
+            known: boolean;
+            /** @description It sends requests there */
+            open: boolean;
+        };
         FleetInstance: {
             api: string;
             /** @description Which start of it was admitted */
             boot: string;
             /** @description Who holds it by hand, and why */
             by_hand: string;
+            /** @description Doors of others that it is at */
+            doors?: components["schemas"]["FleetDoor"][];
             /**
              * Format: int64
              * @description Tests in a row that did not pass
@@ -2153,6 +2297,62 @@ export interface components {
              * @description How many answers it were
              */
             forgotten: number;
+        };
+        GateDemand: {
+            /** @description Profile that admits */
+            admit: string;
+            api: string;
+            /**
+             * Format: double
+             * @description Seconds between two tests of an instance that serves, give or take a twentieth; 0: not by time
+             */
+            every: number;
+            exceptions: components["schemas"]["GateException"][];
+            /** Format: int64 */
+            instances: number;
+            /**
+             * @description When the last admitted instance fails
+             * @enum {string}
+             */
+            on_none: "refuse" | "last-good";
+            /** @description Profile for instances that serve */
+            recheck: string;
+            /**
+             * Format: int64
+             * @description Admitted and healthy
+             */
+            serving: number;
+            /**
+             * Format: double
+             * @description Seconds within which a use makes a consumer; 0: contracts are not compared
+             */
+            window: number;
+        };
+        GateException: {
+            approver: string;
+            /** @description Empty: every kind */
+            change: string;
+            ended: boolean;
+            expires: string;
+            operation: string;
+            reason: string;
+        };
+        GateTrigger: {
+            api: string;
+            detail: string;
+            /** Format: date-time */
+            ended?: string;
+            id: string;
+            /** @enum {string} */
+            outcome: "running" | "passed" | "failed" | "no verdict" | "stood" | "done";
+            /** Format: date-time */
+            time: string;
+            url: string;
+            verdict: string;
+            /** @description new, started again, contract changed, timer, failed before, by hand, held by hand, released by hand, … */
+            what: string;
+            /** @description Empty: the gate itself */
+            who: string;
         };
         GraphEdge: {
             from: string;
@@ -2402,6 +2602,9 @@ export interface components {
              * @description Last accepted, since the process started
              */
             used?: string;
+        };
+        Latest: {
+            verdicts: components["schemas"]["VerdictView"][];
         };
         LearnedDrift: {
             /** Format: int64 */
@@ -3192,6 +3395,9 @@ export interface components {
             scans: components["schemas"]["Scan"][];
             scheduled: components["schemas"]["ScheduledScan"][];
         };
+        Schedule: {
+            tests: components["schemas"]["ScheduledTest"][];
+        };
         ScheduledScan: {
             /** @description The configuration says that the targets may be scanned */
             consent: boolean;
@@ -3201,6 +3407,19 @@ export interface components {
             /** Format: date-time */
             next?: string;
             targets: string[];
+        };
+        ScheduledTest: {
+            api: string;
+            profile: string;
+            /** @description It goes on, since that time */
+            running: boolean;
+            /**
+             * Format: date-time
+             * @description Absent: none is due by itself
+             */
+            time?: string;
+            url: string;
+            why: string;
         };
         Series: {
             /** @description Allowed without a finding */
@@ -3476,6 +3695,11 @@ export interface components {
         TriedTargets: {
             targets: components["schemas"]["TriedTarget"][];
         };
+        Triggers: {
+            /** @description before of the page that follows; empty when there is none */
+            next: string;
+            triggers: components["schemas"]["GateTrigger"][];
+        };
         TypeSeen: {
             /** Format: int64 */
             count: number;
@@ -3521,10 +3745,115 @@ export interface components {
             source: string;
             value: string;
         };
+        VerdictBreak: {
+            /** @description By an exception */
+            allowed: boolean;
+            approver: string;
+            /** @description Who uses it, as traffic shows; empty: that is not known */
+            consumers: string[];
+            detail: string;
+            /** @description Last day of the exception */
+            expires: string;
+            operation: string;
+            place: string;
+            reason: string;
+            rule: string;
+        };
+        VerdictCoverage: {
+            /** Format: int64 */
+            checks: number;
+            /** Format: int64 */
+            declared: number;
+            /**
+             * Format: int64
+             * @description Kinds of check that judged something
+             */
+            judged: number;
+            /** Format: int64 */
+            operations: number;
+            /** Format: int64 */
+            params: number;
+            /**
+             * Format: int64
+             * @description Declared statuses that were answered
+             */
+            reached: number;
+            rows: components["schemas"]["CoveredOperation"][];
+            /**
+             * Format: int64
+             * @description Declared parameters that were given a value
+             */
+            sent: number;
+            /**
+             * Format: int64
+             * @description Operations of which a request succeeded
+             */
+            succeeded: number;
+        };
         VerdictDetail: {
-            /** @description The report of the tests: findings with how to show each, coverage, what was not run */
-            report: unknown;
+            /** @description Absent when nothing has passed before */
+            difference?: components["schemas"]["VerdictDifference"];
+            /** @description That it belongs to */
+            incident: string;
+            /** @description Absent when it is kept no more */
+            report?: components["schemas"]["VerdictReport"];
             verdict: components["schemas"]["VerdictView"];
+        };
+        VerdictDifference: {
+            /** @description Against the same specification and settings */
+            same_contract: boolean;
+            same_instance: boolean;
+            /** @description Of the same start of the process */
+            same_start: boolean;
+            /** @description + for what is new, - for what is gone; empty: nothing */
+            text: string;
+            /** Format: date-time */
+            time: string;
+            /** @description Its instance */
+            url: string;
+            /** @description The one that passed */
+            verdict: string;
+        };
+        VerdictFinding: {
+            check: string;
+            /** @description Shows it; credentials stand as names of variables */
+            curl: string;
+            cwe: string;
+            detail: string;
+            /** @description Whom the test acted as */
+            identity: string;
+            /** @enum {string} */
+            level: "error" | "warning" | "note";
+            operation: string;
+            /** @description Of the OWASP API Security Top 10 */
+            owasp: string;
+            place: string;
+            /** @description How often it was seen of how often it was tried */
+            seen: string;
+            /**
+             * Format: int64
+             * @description Of the answer; 0 where none is meant
+             */
+            status: number;
+            title: string;
+            /** @description Why the check is made */
+            why: string;
+        };
+        VerdictReport: {
+            breaks: components["schemas"]["VerdictBreak"][];
+            coverage: components["schemas"]["VerdictCoverage"];
+            findings: components["schemas"]["VerdictFinding"][];
+            /** @description Seen once and not again: not counted */
+            flaky: components["schemas"]["VerdictFinding"][];
+            /** @description What the test made and could not delete */
+            left: string[];
+            /** @description What was left out, why, and what to supply */
+            not_run: string[];
+            /** Format: int64 */
+            requests: number;
+            /** Format: double */
+            seconds: number;
+            seed: string;
         };
         VerdictView: {
             api: string;
@@ -3570,6 +3899,8 @@ export interface components {
         };
         Which: {
             api: string;
+            /** @description Why, for the journal */
+            reason?: string;
             /** @description Of an instance; empty for all of the API */
             url?: string;
         };
@@ -4154,6 +4485,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    latestVerdicts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                api: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Latest"];
                 };
             };
             /** @description Bad Request */
@@ -5583,6 +6008,89 @@ export interface operations {
             };
         };
     };
+    listGateDemands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Demands"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     holdInstance: {
         parameters: {
             query?: never;
@@ -5843,6 +6351,89 @@ export interface operations {
             };
         };
     };
+    listSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     testInstance: {
         parameters: {
             query?: never;
@@ -5928,6 +6519,105 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    listTriggers: {
+        parameters: {
+            query?: {
+                api?: string;
+                /** @description Of an instance */
+                url?: string;
+                who?: string;
+                before?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Triggers"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6090,6 +6780,198 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["VerdictDetail"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    getVerdictHTML: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    getVerdictJSON: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
                 };
             };
             /** @description Bad Request */
