@@ -1,7 +1,10 @@
 // Package nginx reads configurations of nginx: the files, with what they
 // include, or one dump of `nginx -T`. Out go claims about what is served under
-// which host and path, and by which instances. It runs nothing, and what it
+// which host and path, and by which instances. A Catalogue runs nothing, and what it
 // can't resolve (patterns, variables that a request sets) it leaves out.
+//
+// A Door writes one upstream file, by the instances of an API that the gate has
+// admitted, and runs nginx to have it judged and read.
 package nginx
 
 import (

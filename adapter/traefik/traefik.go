@@ -1,6 +1,7 @@
 // Package traefik reads the routers and services of Traefik: its dynamic
 // configuration in YAML files, or /api of a running one. Out go claims about
-// hosts, paths and instances. It asks only by GET.
+// hosts, paths and instances. It asks only by GET. A
+// Door writes one watched file, by the instances of an API that the gate has admitted.
 package traefik
 
 import (

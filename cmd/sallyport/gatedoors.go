@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport.dev/adapter/haproxy"
+	"sallyport.dev/adapter/nginx"
+	"sallyport.dev/adapter/traefik"
 	"sallyport.dev/conformance/gate"
 )
 
@@ -17,6 +19,8 @@ import (
 // its members is given.
 type gateDoor struct {
 	HAProxy *haproxyDoor `yaml:"haproxy" doc:"A backend of HAProxy, by its runtime socket."`
+	NGINX   *nginxDoor   `yaml:"nginx" doc:"An upstream of nginx, in a file that is written, with a reload."`
+	Traefik *traefikDoor `yaml:"traefik" doc:"A service of Traefik, in a file that it watches."`
 }
 
 type haproxyDoor struct {
@@ -26,10 +30,25 @@ type haproxyDoor struct {
 	Scheme  string `yaml:"scheme" enum:"http|https" doc:"How instances are reached that only the backend has. Default https where HAProxy speaks TLS to them."`
 }
 
+type nginxDoor struct {
+	File     string     `yaml:"file" need:"1" doc:"Written, and included by nginx in its http block."`
+	Upstream string     `yaml:"upstream" need:"1" doc:"Name of the upstream in it."`
+	Lines    stringList `yaml:"lines" doc:"Further directives of the upstream, such as keepalive 32."`
+	Binary   string     `yaml:"binary" doc:"Run as nginx -t and nginx -s reload. Default nginx."`
+	Config   string     `yaml:"config" doc:"Configuration of nginx (its -c). Default its own."`
+	Prefix   string     `yaml:"prefix" doc:"Folder of nginx (its -p). Default its own."`
+}
+
+type traefikDoor struct {
+	File    string `yaml:"file" need:"1" doc:"Written, and watched by Traefik's file provider."`
+	Service string `yaml:"service" need:"1" doc:"Name of the service in it; routers say NAME@file."`
+	Scheme  string `yaml:"scheme" enum:"http|https" doc:"Of the instances, for Traefik. Default as ours."`
+}
+
 // given names the kind of a door; "" when there is not exactly one.
 func (d *gateDoor) given() string {
 	kind, n := "", 0
-	for k, there := range map[string]bool{"haproxy": d.HAProxy != nil} {
+	for k, there := range map[string]bool{"haproxy": d.HAProxy != nil, "nginx": d.NGINX != nil, "traefik": d.Traefik != nil} {
 		if there {
 			kind, n = k, n+1
 		}
@@ -76,8 +95,38 @@ func (c *config) checkGateDoors(a *apiConfig, path string, bad func(string, stri
 				bad(p+".scheme", "%q is neither http nor https", h.Scheme)
 			}
 			name = "haproxy " + h.Socket + " " + h.Backend
+		case "nginx":
+			n := d.NGINX
+			p += ".nginx"
+			if n.File == "" {
+				bad(p+".file", "which file is written?")
+			}
+			n.File, n.Config, n.Prefix = c.path(n.File), c.path(n.Config), c.path(n.Prefix)
+			if !word(n.Upstream) {
+				bad(p+".upstream", "%q is no name of an upstream", n.Upstream)
+			}
+			for j, l := range n.Lines {
+				if first, _, _ := strings.Cut(strings.TrimSpace(l), " "); strings.ContainsAny(l, "{}\n#\"'") || strings.Contains(strings.TrimSuffix(l, ";"), ";") || first == "" || first == "server" || first == "include" {
+					bad(fmt.Sprintf("%s.lines[%d]", p, j), "%q is not one directive of an upstream; servers are the gate's", l)
+				}
+			}
+			name = "file " + n.File
+		case "traefik":
+			f := d.Traefik
+			p += ".traefik"
+			if f.File == "" {
+				bad(p+".file", "which file is written?")
+			}
+			f.File = c.path(f.File)
+			if !word(f.Service) {
+				bad(p+".service", "%q is no name of a service", f.Service)
+			}
+			if !slices.Contains([]string{"", "http", "https"}, f.Scheme) {
+				bad(p+".scheme", "%q is neither http nor https", f.Scheme)
+			}
+			name = "file " + f.File
 		default:
-			bad(p, "a door is one product's: give one of haproxy")
+			bad(p, "a door is one product's: give one of haproxy, nginx, traefik")
 		}
 		if name != "" && seen[name] {
 			bad(p, "this door stands twice")
@@ -98,9 +147,14 @@ func (f *frontDoors) of(c *compiled, log *slog.Logger) (out []gate.DoorsOf) {
 		}
 		d := gate.DoorsOf{API: a.Name, Watch: a.Gate.Watch}
 		for _, g := range a.Gate.Doors {
-			switch h := g.HAProxy; {
-			case h != nil:
+			if h := g.HAProxy; h != nil {
 				d.Doors = append(d.Doors, &haproxy.Door{Socket: h.Socket, Backend: h.Backend, Slots: h.Slots, Scheme: h.Scheme, Log: log})
+			}
+			if n := g.NGINX; n != nil {
+				d.Doors = append(d.Doors, &nginx.Door{File: n.File, Upstream: n.Upstream, Lines: n.Lines, Binary: n.Binary, Config: n.Config, Prefix: n.Prefix})
+			}
+			if x := g.Traefik; x != nil {
+				d.Doors = append(d.Doors, &traefik.Door{File: x.File, Service: x.Service, Scheme: x.Scheme})
 			}
 		}
 		out = append(out, d)

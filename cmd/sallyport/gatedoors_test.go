@@ -367,3 +367,63 @@ func TestGateDoorsGuideRunsAsWritten(t *testing.T) {
 	runGuide(t, "gate-doors.md", dir, 2, edit, "behind()", "opened()")
 	p.stop()
 }
+
+// nginx and Traefik's file have what is admitted, and nobody when nobody is.
+func TestWrittenDoorsServeWhatIsAdmitted(t *testing.T) {
+	t.Parallel()
+	a, b, front := freeAddr(t), freeAddr(t), freeAddr(t)
+	good, bad := notesAt(t, a, "a1", false), notesAt(t, b, "b1", true)
+	dir, err := os.MkdirTemp("", "gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	conf, upstream, dynamic := filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "notes.conf"), filepath.Join(dir, "notes.yaml")
+	write(t, upstream, "upstream notes { server "+b+"; }\n") // as it stood before there was a gate
+	write(t, conf, fmt.Sprintf(`pid %s/pid; error_log stderr;
+events {}
+http {
+  access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  include %s;
+  server { listen %s; location / { proxy_pass http://notes; } }
+}
+`, dir, upstream, front))
+	product(t, dir, []string{front}, "/usr/sbin/nginx", "-p", dir, "-c", conf, "-g", "daemon off;")
+	s := newGatedSite(t, []string{a, b}, fmt.Sprintf("{nginx: {file: %s, upstream: notes, binary: /usr/sbin/nginx, config: %s, prefix: %s}}, {traefik: {file: %s, service: notes}}", upstream, conf, dir, dynamic))
+	s.becomes(t, a, "admitted", true)
+	s.becomes(t, b, "quarantined", false)
+	get := func() int {
+		res, err := http.Get("http://" + front + "/notes/7")
+		if err != nil {
+			return 0
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	eventually(t, 10*time.Second, func() string {
+		if got := get(); got != 200 {
+			return fmt.Sprint(got)
+		}
+		return ""
+	})
+	for range 30 {
+		if got := get(); got != 200 {
+			t.Errorf("answered %d", got)
+		}
+	}
+	if bad.users.Load() != 0 || good.users.Load() == 0 {
+		t.Errorf("%d requests reached the one that fails, %d the other", bad.users.Load(), good.users.Load())
+	}
+	file := func() string { b, _ := os.ReadFile(dynamic); return string(b) }
+	if got := file(); !strings.Contains(got, "http://"+a) || strings.Contains(got, b) {
+		t.Error(got)
+	}
+	s.desk.do("POST", "/gate/holds", map[string]string{"api": "notes", "url": "http://" + a, "reason": "disk is odd"}, 201, nil)
+	eventually(t, 5*time.Second, func() string {
+		if got := get(); got != 502 || strings.Contains(file(), "http://"+a) {
+			return fmt.Sprint(got, file())
+		}
+		return ""
+	})
+	s.p.stop()
+}
