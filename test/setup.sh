@@ -10,7 +10,7 @@ declare -A why=(
   [libxml2-utils]="xmllint, the judge of XML Schema"
   [libnginx-mod-http-js]="nginx sends bodies to our door" [haproxy]="asks at our door by SPOE" [caddy]="asks at our door by forward_auth" [squid]="asks at our door by ICAP"
   [openssl]="issues certificates, answers OCSP and serves TLS in tests" [curl]="asks as the guides do" [sslscan]="looks for what is out of date in our TLS"
-  [apache2-bin]="a scan has to find it" [etcd-server]="a scan has to find it" [slapd]="a scan has to find it" [prometheus]="a scan has to find it" [prometheus-node-exporter]="a scan has to find it" [lighttpd]="a scan has to find it" [docker-registry]="a scan has to find it" [radicale]="a scan has to find it"
+  [apache2-bin]="a scan has to find it" [etcd-server]="holds the DNS records that the gate writes, and a scan has to find it" [slapd]="a scan has to find it" [prometheus]="a scan has to find it" [prometheus-node-exporter]="a scan has to find it" [lighttpd]="a scan has to find it" [docker-registry]="a scan has to find it" [radicale]="a scan has to find it"
   [testssl.sh]="looks for what is weak in our TLS" [bsdextrautils]="hexdump, which testssl.sh wants"
 )
 if [ "${1:-test}" = dex ]; then # the second OpenID provider that tokens are taken from, built from its module (cgo: gcc)
@@ -42,7 +42,7 @@ if [ "${1:-test}" = kube ]; then # a Kubernetes API server, built from its modul
   exit 0
 fi
 case "${1:-test}" in
-  test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid apache2) ;;
+  test) need=(postgresql redis-server chromium libxml2-utils openssl curl sslscan nginx-light libnginx-mod-http-js haproxy caddy squid apache2 etcd-server) ;;
   bench) need=(nginx-light wrk) ;;
   tls) need=(testssl.sh sslscan bsdextrautils openssl curl) ;;
   estate) need=(nginx-light apache2-bin squid etcd-server slapd redis-server haproxy caddy prometheus prometheus-node-exporter lighttpd docker-registry radicale iproute2) ;; # servers that a scan has to find

@@ -1,8 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +19,9 @@ import (
 
 	"sallyport.dev/adapter/haproxy"
 	"sallyport.dev/adapter/nginx"
+	"sallyport.dev/adapter/skydns"
 	"sallyport.dev/adapter/traefik"
+	"sallyport.dev/adapter/xds"
 	"sallyport.dev/conformance/gate"
 )
 
@@ -21,6 +31,8 @@ type gateDoor struct {
 	HAProxy *haproxyDoor `yaml:"haproxy" doc:"A backend of HAProxy, by its runtime socket."`
 	NGINX   *nginxDoor   `yaml:"nginx" doc:"An upstream of nginx, in a file that is written, with a reload."`
 	Traefik *traefikDoor `yaml:"traefik" doc:"A service of Traefik, in a file that it watches."`
+	XDS     *xdsDoor     `yaml:"xds" doc:"A cluster of Envoy or of gRPC's own clients, by ADS."`
+	DNS     *dnsDoor     `yaml:"dns" doc:"A name that CoreDNS answers from etcd."`
 }
 
 type haproxyDoor struct {
@@ -45,10 +57,27 @@ type traefikDoor struct {
 	Scheme  string `yaml:"scheme" enum:"http|https" doc:"Of the instances, for Traefik. Default as ours."`
 }
 
+type xdsDoor struct {
+	Listen  string  `yaml:"listen" need:"1" doc:"host:port where clients ask, by ADS; several clusters may have one."`
+	Cluster string  `yaml:"cluster" need:"1" doc:"Name of the cluster whose endpoints are the instances."`
+	Host    string  `yaml:"host" doc:"Name that gRPC's clients dial (xds:///NAME): a listener and a route of that name are told as well. Default none."`
+	TLS     doorTLS `yaml:"tls" doc:"TLS towards clients; beyond this machine with client_ca."`
+}
+
+type dnsDoor struct {
+	Etcd string `yaml:"etcd" need:"1" doc:"http:// or https://host:port of etcd."`
+	Name string `yaml:"name" need:"1" doc:"Name that resolves to the instances. It is the gate's: other records at or below it are taken out."`
+	Path string `yaml:"path" doc:"Where CoreDNS looks. Default /skydns."`
+	TTL  int    `yaml:"ttl" doc:"Seconds for which resolvers may keep an answer. Default 5."`
+	CA   string `yaml:"ca" doc:"PEM file with the authorities of etcd's certificate."`
+	Cert string `yaml:"cert" doc:"PEM file with the certificate shown to etcd."`
+	Key  string `yaml:"key" doc:"PEM file with its private key."`
+}
+
 // given names the kind of a door; "" when there is not exactly one.
 func (d *gateDoor) given() string {
 	kind, n := "", 0
-	for k, there := range map[string]bool{"haproxy": d.HAProxy != nil, "nginx": d.NGINX != nil, "traefik": d.Traefik != nil} {
+	for k, there := range map[string]bool{"haproxy": d.HAProxy != nil, "nginx": d.NGINX != nil, "traefik": d.Traefik != nil, "xds": d.XDS != nil, "dns": d.DNS != nil} {
 		if there {
 			kind, n = k, n+1
 		}
@@ -125,8 +154,49 @@ func (c *config) checkGateDoors(a *apiConfig, path string, bad func(string, stri
 				bad(p+".scheme", "%q is neither http nor https", f.Scheme)
 			}
 			name = "file " + f.File
+		case "xds":
+			x := d.XDS
+			p += ".xds"
+			for _, file := range []*string{&x.TLS.Cert, &x.TLS.Key, &x.TLS.ClientCA} {
+				*file = c.path(*file)
+			}
+			if host, _, err := net.SplitHostPort(x.Listen); err != nil {
+				bad(p+".listen", "%q is not host:port", x.Listen)
+			} else if !loopback(host) && x.TLS.ClientCA == "" {
+				bad(p, "listens beyond this machine: say by tls.client_ca who may ask")
+			}
+			if (x.TLS.Cert == "") != (x.TLS.Key == "") || x.TLS.ClientCA != "" && x.TLS.Cert == "" {
+				bad(p+".tls", "cert and key go together, and client_ca needs them")
+			}
+			if !word(x.Cluster) || x.Host != "" && !word(x.Host) {
+				bad(p, "want names of cluster and host in letters, digits, -, _, . and :")
+			}
+			name = "xds " + x.Listen + " " + x.Cluster
+		case "dns":
+			x := d.DNS
+			p += ".dns"
+			x.CA, x.Cert, x.Key = c.path(x.CA), c.path(x.Cert), c.path(x.Key)
+			if u, err := url.Parse(x.Etcd); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+				bad(p+".etcd", "%q is not http(s)://host:port", x.Etcd)
+			}
+			if !word(x.Name) || strings.Contains(x.Name, ":") || strings.Count(strings.Trim(x.Name, "."), ".") < 1 || strings.Contains(x.Name, "..") {
+				bad(p+".name", "%q is no name such as notes.svc.example.test", x.Name)
+			}
+			if x.Path != "" && (!strings.HasPrefix(x.Path, "/") || !word(strings.ReplaceAll(x.Path, "/", "-"))) {
+				bad(p+".path", "%q is no path such as /skydns", x.Path)
+			}
+			if x.TTL < 0 || x.TTL > 3600 {
+				bad(p+".ttl", "%d: between 1 and 3600 seconds", x.TTL)
+			}
+			if (x.Cert == "") != (x.Key == "") {
+				bad(p, "cert and key go together")
+			}
+			if _, err := x.client(); err != nil {
+				bad(p, "%v", err)
+			}
+			name = "dns " + x.Etcd + " " + x.Name
 		default:
-			bad(p, "a door is one product's: give one of haproxy, nginx, traefik")
+			bad(p, "a door is one product's: give one of haproxy, nginx, traefik, xds, dns")
 		}
 		if name != "" && seen[name] {
 			bad(p, "this door stands twice")
@@ -135,11 +205,51 @@ func (c *config) checkGateDoors(a *apiConfig, path string, bad func(string, stri
 	}
 }
 
-// frontDoors are the doors of others that a configuration names.
-type frontDoors struct{}
+// client is how etcd is reached.
+func (x *dnsDoor) client() (*http.Client, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if x.CA != "" {
+		pem, err := os.ReadFile(x.CA)
+		if err != nil {
+			return nil, err
+		}
+		if t.RootCAs = x509.NewCertPool(); !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", x.CA)
+		}
+	}
+	if x.Cert != "" && x.Key != "" {
+		pair, err := tls.LoadX509KeyPair(x.Cert, x.Key)
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: t, IdleConnTimeout: time.Minute}, Timeout: 5 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
+}
+
+// frontDoors are the doors of others that a configuration names. Servers that
+// clients of xDS stay connected to outlive a change of the configuration.
+type frontDoors struct {
+	xds map[xdsAt]*xds.Server
+}
+
+type xdsAt struct {
+	listen string
+	tls    doorTLS
+}
 
 // of makes the doors of a configuration.
 func (f *frontDoors) of(c *compiled, log *slog.Logger) (out []gate.DoorsOf) {
+	servers := map[xdsAt]*xds.Server{}
+	defer func() {
+		for at, s := range f.xds {
+			if servers[at] == nil {
+				s.Close()
+			}
+		}
+		f.xds = servers
+	}()
 	for i := range c.APIs {
 		a := &c.APIs[i]
 		if !a.gated() {
@@ -155,6 +265,23 @@ func (f *frontDoors) of(c *compiled, log *slog.Logger) (out []gate.DoorsOf) {
 			}
 			if x := g.Traefik; x != nil {
 				d.Doors = append(d.Doors, &traefik.Door{File: x.File, Service: x.Service, Scheme: x.Scheme})
+			}
+			if x := g.XDS; x != nil {
+				at := xdsAt{x.Listen, x.TLS}
+				if servers[at] == nil {
+					servers[at] = cmp.Or(f.xds[at], &xds.Server{Log: log, Listen: func(ctx context.Context) (net.Listener, error) {
+						return (&engine{}).listenDoor(ctx, &doorConfig{Kind: doorEnvoy, Listen: at.listen, TLS: at.tls})
+					}})
+				}
+				d.Doors = append(d.Doors, &xds.Door{Server: servers[at], Address: x.Listen, Cluster: x.Cluster, Host: x.Host})
+			}
+			if x := g.DNS; x != nil {
+				client, err := x.client() // checked
+				if err != nil {
+					log.Error("reach etcd", "api", a.Name, "error", err)
+					continue
+				}
+				d.Doors = append(d.Doors, &skydns.Door{Etcd: x.Etcd, DNS: x.Name, Path: x.Path, TTL: x.TTL, Client: client})
 			}
 		}
 		out = append(out, d)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -368,7 +370,8 @@ func TestGateDoorsGuideRunsAsWritten(t *testing.T) {
 	p.stop()
 }
 
-// nginx and Traefik's file have what is admitted, and nobody when nobody is.
+// nginx, Traefik's file, clients of xDS and DNS have what is admitted, and nobody
+// when nobody is.
 func TestWrittenDoorsServeWhatIsAdmitted(t *testing.T) {
 	t.Parallel()
 	a, b, front := freeAddr(t), freeAddr(t), freeAddr(t)
@@ -389,7 +392,21 @@ http {
 }
 `, dir, upstream, front))
 	product(t, dir, []string{front}, "/usr/sbin/nginx", "-p", dir, "-c", conf, "-g", "daemon off;")
-	s := newGatedSite(t, []string{a, b}, fmt.Sprintf("{nginx: {file: %s, upstream: notes, binary: /usr/sbin/nginx, config: %s, prefix: %s}}, {traefik: {file: %s, service: notes}}", upstream, conf, dir, dynamic))
+	store, peer := freeAddr(t), "http://"+freeAddr(t)
+	etcd := "http://" + store
+	product(t, dir, []string{store}, "/usr/bin/etcd", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", etcd, "--advertise-client-urls", etcd,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer, "--log-level", "error", "--unsafe-no-fsync")
+	records := func() string {
+		res, err := http.Post(etcd+"/v3/kv/range", "application/json", strings.NewReader(fmt.Sprintf(`{"key": %q, "range_end": %q, "count_only": true}`, base64.StdEncoding.EncodeToString([]byte("/skydns/")), base64.StdEncoding.EncodeToString([]byte("/skydns0")))))
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		var got struct{ Count string }
+		json.NewDecoder(res.Body).Decode(&got)
+		return got.Count
+	}
+	s := newGatedSite(t, []string{a, b}, fmt.Sprintf("{nginx: {file: %s, upstream: notes, binary: /usr/sbin/nginx, config: %s, prefix: %s}}, {traefik: {file: %s, service: notes}}, {xds: {listen: %q, cluster: notes}}, {dns: {etcd: %q, name: notes.svc.test}}", upstream, conf, dir, dynamic, freeAddr(t), etcd))
 	s.becomes(t, a, "admitted", true)
 	s.becomes(t, b, "quarantined", false)
 	get := func() int {
@@ -415,13 +432,13 @@ http {
 		t.Errorf("%d requests reached the one that fails, %d the other", bad.users.Load(), good.users.Load())
 	}
 	file := func() string { b, _ := os.ReadFile(dynamic); return string(b) }
-	if got := file(); !strings.Contains(got, "http://"+a) || strings.Contains(got, b) {
-		t.Error(got)
+	if got := file(); !strings.Contains(got, "http://"+a) || strings.Contains(got, b) || records() != "1" {
+		t.Error(got, records())
 	}
 	s.desk.do("POST", "/gate/holds", map[string]string{"api": "notes", "url": "http://" + a, "reason": "disk is odd"}, 201, nil)
 	eventually(t, 5*time.Second, func() string {
-		if got := get(); got != 502 || strings.Contains(file(), "http://"+a) {
-			return fmt.Sprint(got, file())
+		if got := get(); got != 502 || strings.Contains(file(), "http://"+a) || records() != "" {
+			return fmt.Sprint(got, file(), records())
 		}
 		return ""
 	})
