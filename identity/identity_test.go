@@ -290,6 +290,22 @@ func TestUnknownKidsCannotBeTurnedIntoTraffic(t *testing.T) {
 	}
 }
 
+// An issuer may rotate its keys right after the timer has fetched them.
+func TestKeyThatComesRightAfterTheTimer(t *testing.T) {
+	f := newFake(t)
+	p := &identity.Providers{Issuers: []string{f.URL}}
+	run(t, p)
+	for until := time.Now().Add(10 * time.Second); p.Status()[0].Fetched.IsZero(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the timer fetched nothing")
+		}
+	}
+	f.set(func() { f.keys = append(f.keys, edJWK(edKey, "new")) })
+	if err := p.Resolve(t.Context(), f.URL, "new"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestKeyThatLeavesTheSetIsAcceptedForTheOverlap(t *testing.T) {
 	f := newFake(t)
 	c := newClock()

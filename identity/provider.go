@@ -34,6 +34,7 @@ type provider struct {
 	ends       endpoints
 	discovered time.Time
 	tried      time.Time
+	wanted     time.Time // when a fetch was begun for the sake of an unknown kid
 	fetched    time.Time
 	next       time.Time
 	failures   int
@@ -62,15 +63,20 @@ func (v *provider) due(now time.Time) time.Duration {
 }
 
 // join gives the fetch under way, or begins one, which is then the caller's to
-// run, unless the last was begun less than every ago.
+// run. With every above zero it is for the sake of an unknown kid, and there is
+// none when the last of those was begun less than every ago; what the timer
+// fetched does not count, or a key that came right after it would wait.
 func (v *provider) join(now time.Time, every time.Duration) (f *flight, mine bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.flight != nil {
 		return v.flight, false
 	}
-	if !v.tried.IsZero() && now.Sub(v.tried) < every {
-		return nil, false
+	if every > 0 {
+		if !v.wanted.IsZero() && now.Sub(v.wanted) < every {
+			return nil, false
+		}
+		v.wanted = now
 	}
 	v.tried = now
 	v.flight = &flight{over: make(chan struct{})}
