@@ -29,7 +29,7 @@ try {
     createInterface({ input: server.stdout }).once('line', resolve);
     server.once('exit', (code) => reject(new Error(`the console ended with ${code}`)));
   });
-  const [base, setup] = line.split(' ');
+  const [base, setup, harbour] = line.split(' ');
 
   context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -188,6 +188,29 @@ try {
   await page.goto(base + '/inventory?api=payments');
   await heading('payments');
   await page.getByText('J. Okafor').waitFor();
+  await page.getByText('The configuration declares it').waitFor();
+  await page.getByRole('region', { name: 'Instances, and how they tested last' }).waitFor();
+  await page.getByText('What would lower it').waitFor();
+  const of = (name) => page.getByRole('navigation', { name: 'API', exact: true }).getByRole('link', { name });
+  await accessible('api-overview');
+  await of('Drift').click();
+  const drift = page.getByRole('region', { name: 'Differences' });
+  await drift.locator('.plus', { hasText: '/channel' }).waitFor();
+  await drift.locator('.minus', { hasText: '/execute_on' }).waitFor();
+  await page.getByRole('region', { name: 'What traffic has taught' }).last().getByRole('row', { name: /createTransfer|transfers/ }).first().waitFor();
+  await accessible('drift');
+  await page.getByRole('button', { name: /never used/ }).click();
+  await drift.locator('.plus').first().waitFor({ state: 'detached' });
+  const [learned] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'OpenAPI 3.1, YAML' }).click()]);
+  assert.match(readFileSync(await learned.path(), 'utf8'), /openapi: .?3\.1/);
+  await of('Who calls what').click();
+  await page.getByRole('img', { name: /consumers call payments/ }).waitFor();
+  await page.getByRole('region', { name: 'What it calls' }).last().getByRole('row', { name: /accounts/ }).waitFor();
+  await accessible('graph');
+  await of('Timeline').click();
+  await page.getByRole('list', { name: 'Timeline' }).getByText('undocumented').first().waitFor();
+  await accessible('timeline');
+  await of('Operations').click();
   await page.getByRole('button', { name: 'Requests' }).click();
   await page.waitForURL(/sort=requests/);
   await page.keyboard.press('/');
@@ -201,6 +224,95 @@ try {
   await schema.getByRole('row', { name: /\/amount/ }).getByText('agrees').waitFor();
   await page.getByText('iban').first().waitFor();
   await accessible('operation');
+
+  begin('people confirm and reject what sources say, and take it back');
+  await page.goto(base + '/inventory?api=branch-finder');
+  await page.getByText('Sources disagree about owner').waitFor();
+  await page.getByRole('button', { name: 'Web shop it is' }).click();
+  await page.getByText('confirmed by a person').first().waitFor();
+  await page.getByText('Sources disagree about owner').waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await page.getByText('Sources disagree about owner').waitFor();
+  await page.getByRole('link', { name: 'See what each says' }).click();
+  const said = page.getByRole('list', { name: 'Claims of Owner', exact: true });
+  await said.getByRole('button', { name: 'Reject Web shop of codeowners:branch-web' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: '2 claims of Owner' }).click();
+  await said.getByText('rejected by anna').waitFor();
+  await accessible('fields');
+  await said.getByRole('button', { name: 'Restore Web shop of codeowners:branch-web' }).click();
+  await page.getByText('sources disagree').first().waitFor();
+  await of('Findings').click();
+  await page.getByText('A debug route answers').waitFor();
+  await page.getByText('Switch the route off').waitFor();
+  await accessible('findings');
+  await page.goto(base + '/inventory?api=nothing-of-this-name');
+  await page.getByText('The inventory knows no API of this name').waitFor();
+
+  begin('what was found is accepted, merged, split and ignored, and that is taken back');
+  await page.keyboard.press('g');
+  await page.keyboard.press('v');
+  await heading('Discovery');
+  const inbox = page.getByRole('region', { name: 'Inbox' });
+  await inbox.getByRole('row', { name: /admin\.harbour\.example/ }).getByText('scan:estate').waitFor();
+  await accessible('inbox');
+  await inbox.getByRole('button', { name: 'Accept data.harbour.example/graphql', exact: true }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByText('is accepted').waitFor();
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await inbox.getByRole('button', { name: 'Accept data.harbour.example/graphql', exact: true }).waitFor();
+  await inbox.getByRole('button', { name: 'Merge data.harbour.example/graphql-beta' }).click();
+  await page.getByRole('dialog').getByLabel('Into').selectOption('branch-finder');
+  await accessible('merge');
+  await page.getByRole('dialog').getByRole('button', { name: 'Merge' }).click();
+  await page.getByText('was merged').waitFor();
+  await inbox.getByRole('button', { name: 'Split admin.harbour.example/console' }).click();
+  await page.getByRole('dialog').getByLabel('New name').fill('admin-jobs');
+  await page.getByRole('dialog').getByLabel('Path').fill('/console/jobs');
+  await page.getByRole('dialog').getByRole('button', { name: 'Split' }).click();
+  await inbox.getByRole('row', { name: /admin-jobs/ }).waitFor();
+  await inbox.getByRole('button', { name: 'Ignore legacy.harbour.example/soap' }).click();
+  await page.getByRole('dialog').getByLabel('Because').fill('switched off in May');
+  await page.keyboard.press('Enter');
+  await page.getByText('is ignored').waitFor();
+  await page.getByLabel('Show those that').selectOption('ignored');
+  await inbox.getByRole('row', { name: /legacy/ }).getByText('switched off in May').waitFor();
+  await inbox.getByRole('button', { name: 'Reopen legacy.harbour.example/soap' }).click();
+  await page.getByText('There are none').waitFor();
+  await page.getByLabel('Show those that').selectOption('merged');
+  await inbox.getByRole('row', { name: /graphql-beta/ }).getByRole('link', { name: 'branch-finder' }).waitFor();
+
+  begin('a scan begins with scope and consent, shows how far it is and what it found');
+  const ways = (name) => page.getByRole('navigation', { name: 'Discovery' }).getByRole('link', { name });
+  await ways('Scans').click();
+  await page.getByRole('region', { name: 'Scheduled scans' }).getByText('without 10.20.9.0/24').waitFor();
+  await page.getByRole('button', { name: 'Scan something…' }).click();
+  const scan = page.getByRole('dialog', { name: 'Look at APIs from outside' });
+  await scan.getByRole('textbox', { name: /^Scope/ }).fill('not a host!');
+  await scan.getByRole('button', { name: 'Scan' }).click();
+  await scan.getByRole('alert').waitFor();
+  await accessible('scan-dialog');
+  await scan.getByRole('textbox', { name: /^Scope/ }).fill(harbour);
+  await scan.getByRole('button', { name: 'Scan' }).click();
+  await page.getByRole('region', { name: 'Scans' }).last().getByRole('row', { name: /by hand/ }).getByText('done').waitFor({ timeout: 60_000 });
+  await accessible('scans');
+  await page.getByRole('link', { name: 'by hand' }).click();
+  await page.getByRole('region', { name: 'APIs it found' }).last().getByText('rest').first().waitFor();
+  await accessible('scan');
+  await page.goto(base + '/discovery?q=127.0.0.1');
+  await page.getByRole('region', { name: 'Inbox' }).getByRole('row', { name: /127\.0\.0\.1/ }).first().waitFor();
+
+  begin('sources, catalogues and doors tell how they do');
+  await ways('Sources').click();
+  await page.getByText('line 88112: the request is cut in the middle').waitFor();
+  await page.getByText('permission denied').waitFor();
+  await accessible('sources');
+  await ways('Catalogues').click();
+  await page.getByText('2 claims refused').waitFor();
+  await accessible('catalogues');
+  await ways('Doors').click();
+  await page.getByRole('row', { name: /intranet/ }).getByText('lets pass').waitFor();
+  await accessible('doors');
 
   begin('a shadow operation is folded and marked');
   await page.goto(base + '/inventory?api=accounts&show=shadow');
@@ -404,12 +516,12 @@ try {
 
   begin('dark, and as wide as a phone');
   await page.emulateMedia({ colorScheme: 'dark' });
-  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/inventory?view=operations', 'Inventory'], ['/inventory?view=changes', 'Inventory'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/inventory?view=operations', 'Inventory'], ['/inventory?view=changes', 'Inventory'], ['/discovery', 'Discovery'], ['/discovery?view=scans', 'Discovery'], ['/discovery?view=sources', 'Discovery'], ['/discovery?view=doors', 'Discovery'], ['/inventory?api=payments', 'payments'], ['/inventory?api=branch-finder&view=fields', 'branch-finder'], ['/inventory?api=payments&view=drift', 'payments'], ['/inventory?api=accounts&view=graph', 'accounts'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
     ['/identity', 'Identity'], ['/identity?view=providers', 'Identity'], ['/identity?view=keys', 'Identity'], ['/identity?view=certificates', 'Identity'], ['/inventory/operation?api=payments&method=GET&template=/payments/v1/transfers/{id}', /transfers/]]) {
     await page.setViewportSize({ width: 1440, height: 900 });
     await page.goto(base + path);
     await heading(name);
-    await page.locator('table, svg.distribution, ol.timeline').first().waitFor();
+    await page.locator('table, svg.distribution, ol.timeline, dl.facts, ul.field-list').first().waitFor();
     await accessible(`dark-${path.replace(/\W+/g, '') || 'overview'}`);
     await page.setViewportSize({ width: 390, height: 844 });
     // A chart learns of its new width a frame later.

@@ -1,7 +1,8 @@
 // Command browser serves the console over an invented estate: in a data
 // directory that it removes at the end, with live traffic, for looking at the
 // pages and for the browser test. In comes an address; out goes one line with
-// the console's URL and setup path. It never opens a gateway.
+// the console's URL, its setup path and the URL of an API to scan. It never
+// opens a gateway.
 package main
 
 import (
@@ -11,12 +12,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"runtime"
@@ -27,6 +30,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/console"
 	"sallyport.dev/discovery"
+	"sallyport.dev/discovery/probe"
 	"sallyport.dev/incident"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
@@ -112,6 +116,10 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	if err != nil {
 		return err
 	}
+	lessons, err := scene.NewLessons(ctx, finder)
+	if err != nil {
+		return err
+	}
 	recorder, err := observe.NewRecorder(observe.RecorderOptions{Stream: st.Stream(), Logger: log})
 	if err != nil {
 		return err
@@ -131,6 +139,11 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		recorder.Record(x)
 	}
 	estate := scene.New(7, time.Now())
+	estate.Take = func(ctx context.Context, r *probe.Report) error {
+		return errors.Join(catalogue.Claim(ctx, r.Claims), catalogue.Find(ctx, r.Findings))
+	}
+	harbour := httptest.NewServer(scene.Harbour())
+	defer harbour.Close()
 	book, err := incident.Open(ctx, incident.Options{Store: st, Logger: log})
 	if err != nil {
 		return err
@@ -144,7 +157,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		}
 	}
 	c, err := console.New(ctx, console.Options{
-		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Incidents: book, Logger: log,
+		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Incidents: book, Learning: lessons, Logger: log,
 		Build:     console.Build{Version: "0.0.0", Revision: "invented estate", Go: runtime.Version(), Started: time.Now()},
 		Retention: []console.Retention{{What: "Decisions", Kept: "30 days, at most 1,000,000"}},
 	})
@@ -193,7 +206,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		recorder.Close(end)
 		sealer.Close(end)
 	}()
-	fmt.Printf("https://%s %s\n", l.Addr(), setup)
+	fmt.Printf("https://%s %s %s\n", l.Addr(), setup, harbour.URL)
 	if err := server.ServeTLS(l, "", ""); err != http.ErrServerClosed {
 		return err
 	}

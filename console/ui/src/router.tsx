@@ -3,6 +3,7 @@ import { Frame } from './components/frame';
 import { Overview } from './pages/overview';
 import { Inventory } from './pages/inventory';
 import { OperationPage } from './pages/operation';
+import { Discovery, ScanPage } from './pages/discovery';
 import { Decisions } from './pages/decisions';
 import { DecisionPage } from './pages/decision';
 import { LimitsPage } from './pages/limits';
@@ -40,6 +41,8 @@ export const operationRoute = createRoute({
   component: OperationPage,
   validateSearch: words(['api', 'method', 'template']),
 });
+export const discoveryRoute = createRoute({ getParentRoute: () => inside, path: '/discovery', component: Discovery, validateSearch: words(['view', 'state', 'q']) });
+export const scanRoute = createRoute({ getParentRoute: () => inside, path: '/discovery/scans/$id', component: ScanPage });
 export const decisionsRoute = createRoute({
   getParentRoute: () => inside,
   path: '/decisions',
@@ -58,7 +61,7 @@ export const setupRoute = createRoute({ getParentRoute: () => root, path: '/setu
 
 export const router = createRouter({
   routeTree: root.addChildren([
-    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, incidentsRoute, incidentRoute, settingsRoute, settingsTabRoute]),
+    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, discoveryRoute, scanRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, incidentsRoute, incidentRoute, settingsRoute, settingsTabRoute]),
     signInRoute,
     setupRoute,
   ]),

@@ -31,6 +31,9 @@ type Estate struct {
 
 	stored   int64 // answers in the cache
 	accepted []api.SideloadRule
+	looks    []*look
+
+	Take Take // what scans found; nil: nobody takes it
 }
 
 // New makes the estate of a seed, started at that time.
@@ -267,6 +270,7 @@ func (e *Estate) Exchange(at time.Time) *sallyport.Exchange {
 		}
 	}
 	if x.Origin != 0 {
+		x.Lesson = &sallyport.Lesson{Scheme: "bearer"}
 		x.Cost = sallyport.Cost{CPU: upstream / 3, Estimated: x.API != "payments", Bytes: x.RequestBytes + x.ResponseBytes}
 		if x.API == "payments" {
 			x.Cost.Rows, x.Cost.Units = 1+r.Int64N(40), 0.5+r.Float64()

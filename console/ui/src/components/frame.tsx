@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'react';
 import { Modal, useMantineColorScheme, useComputedColorScheme } from '@mantine/core';
 import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router';
-import { IconActivity, IconAlertOctagon, IconClock, IconFingerprint, IconGauge, IconKeyboard, IconLayoutDashboard, IconLogout, IconMenu2, IconMoon, IconRoute, IconSettings, IconSun, IconX } from '@tabler/icons-react';
+import { IconActivity, IconAlertOctagon, IconClock, IconFingerprint, IconGauge, IconKeyboard, IconLayoutDashboard, IconLogout, IconMenu2, IconMoon, IconRadar2, IconRoute, IconSettings, IconSun, IconX } from '@tabler/icons-react';
 import { ask, client, queries, useMe } from '../api/client';
 import { useSettings } from '../lib/settings';
 import { zoneName } from '../lib/format';
@@ -11,6 +11,7 @@ import { Failure, Loading } from './parts';
 const pages = [
   { to: '/', text: 'Overview', key: 'o', icon: IconLayoutDashboard },
   { to: '/inventory', text: 'Inventory', key: 'i', icon: IconRoute },
+  { to: '/discovery', text: 'Discovery', key: 'v', icon: IconRadar2 },
   { to: '/decisions', text: 'Decisions', key: 'd', icon: IconActivity },
   { to: '/limits', text: 'Limits', key: 'l', icon: IconGauge },
   { to: '/identity', text: 'Identity', key: 'e', icon: IconFingerprint },

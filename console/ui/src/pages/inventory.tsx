@@ -3,14 +3,15 @@ import { Button } from '@mantine/core';
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import { IconGhost2, IconRouteOff } from '@tabler/icons-react';
-import { ask, client, queries, type Schemas } from '../api/client';
+import { ask, client, Problem, queries, type Schemas } from '../api/client';
 import { useLive, type LiveState } from '../api/live';
 import { VirtualTable } from '../components/virtual';
-import { Empty, Exposure, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel, Tabs, Tier, Time } from '../components/parts';
+import { Empty, Facts, Failure, LiveMark, Loading, Method, Note, PageHead, Panel, Tabs, Tier, Time } from '../components/parts';
 import { count, exact, milliseconds, share } from '../lib/format';
 import { inventoryRoute } from '../router';
-import { Desk } from './desk';
-import { ChangeLog, Edits } from './edit';
+import { apiLink, Desk, value } from './desk';
+import { CardFacts, Done, Drift, FieldTable, Findings, Graph, Owner, Risk, useCard, useEdit, Verdicts } from './card';
+import { ChangeLog, Edits, useFields } from './edit';
 import { Classes } from './overview';
 
 type API = Schemas['APIView'];
@@ -47,23 +48,105 @@ function AllOperations({ search }: { search: Search }) {
   return <Operations search={search} apis={apis.data?.apis ?? []} />;
 }
 
+const apiViews = [
+  { id: '', text: 'Overview' },
+  { id: 'fields', text: 'Fields' },
+  { id: 'operations', text: 'Operations' },
+  { id: 'findings', text: 'Findings' },
+  { id: 'drift', text: 'Drift' },
+  { id: 'graph', text: 'Who calls what' },
+  { id: 'changes', text: 'Timeline' },
+];
+
+// OneAPI is everything about one API.
 function OneAPI({ search, state }: { search: Search; state: LiveState }) {
+  const name = search.api ?? '';
+  const navigate = useNavigate();
   const apis = useQuery({ queryKey: ['apis'], queryFn: () => ask(client.GET('/api/v1/apis')) });
-  const chosen = apis.data?.apis.find((a) => a.name === (search.api ?? ''));
+  const card = useCard(name);
+  const edit = useEdit();
+  const fields = useFields();
+  const here: Record<string, string> = apiLink(name);
+  const set = (change: Search) => void navigate({ to: '/inventory', search: clean({ ...search, ...change }), replace: true });
+  // An address that filters operations means them.
+  const view = search.view ?? (search.show || search.q || search.tier || search.class ? 'operations' : '');
+  const a = apis.data?.apis.find((x) => x.name === name);
+  const d = card.data;
+  const c = d?.api;
+  const absent = card.error instanceof Problem && card.error.status === 404;
+  const disputed = d?.fields.filter((f) => f.conflict) ?? [];
   return (
     <>
       <PageHead
-        title={search.api || 'Matched by no API'}
-        crumbs={<><Link to="/inventory">Inventory</Link> <span aria-hidden>/</span> <span>{search.api || 'matched by no API'}</span></>}
-        sub={chosen && !chosen.configured && chosen.name ? 'no longer configured' : undefined}
+        title={name || 'Matched by no API'}
+        crumbs={<><Link to="/inventory">Inventory</Link> <span aria-hidden>/</span> <span>{name || 'matched by no API'}</span></>}
+        sub={c && <>{[value(c, 'title'), value(c, 'description')].filter(Boolean).join(': ') || [value(c, 'environment'), value(c, 'lifecycle')].filter(Boolean).join(', ')}</>}
       >
         <LiveMark state={state} />
       </PageHead>
-      <div className="stack">
-        {apis.isError ? <Failure error={apis.error} retry={() => void apis.refetch()} /> : chosen ? <APIHead a={chosen} /> : null}
-        <Operations search={search} apis={apis.data?.apis ?? []} />
-      </div>
+      {absent ? (
+        <div className="panel"><Empty title="The inventory knows no API of this name"><p>It may have been merged into another one, or be in the inbox of Discovery, where nobody has decided about it yet.</p></Empty></div>
+      ) : (
+        <>
+          <Tabs
+            label="API"
+            tabs={apiViews.filter((v) => name || !['fields', 'findings', 'drift'].includes(v.id)).map((v) => (v.id === 'findings' && d?.findings.length ? { ...v, text: `Findings ${exact(d.findings.length)}` } : v))}
+            active={view}
+            to="/inventory"
+            search={(id) => clean({ ...here, view: id })}
+          />
+          <div className="stack">
+            <Done edit={edit} />
+            {view === 'operations' ? (
+              <Operations search={search} apis={apis.data?.apis ?? []} />
+            ) : card.isError ? (
+              <Failure error={card.error} retry={() => void card.refetch()} />
+            ) : !d || !c ? (
+              <div className="panel"><Loading lines={12} /></div>
+            ) : view === 'fields' ? (
+              <>
+                <FieldFilter value={search.q ?? ''} set={set} />
+                <FieldTable d={d} edit={edit} q={search.q} />
+              </>
+            ) : view === 'findings' ? (
+              <Findings list={d.findings} />
+            ) : view === 'drift' ? (
+              <Drift name={name} />
+            ) : view === 'graph' ? (
+              <Graph name={name} />
+            ) : view === 'changes' ? (
+              <ChangeLog api={name} search={search} set={set} title="Timeline" />
+            ) : (
+              <>
+                {c.states.map((s, i) => (
+                  <Note key={s} kind={s === 'zombie' ? 'bad' : 'warn'}><strong>{s}</strong>: {c.reasons[i]}{s === 'orphan' && c.escalates && <>; escalated <Time iso={c.escalates} /></>}.</Note>
+                ))}
+                {disputed.length > 0 && (
+                  <Note kind="warn">Sources disagree about {disputed.map((f) => fields.title(f.field).toLowerCase()).join(', ')}. <Link to="/inventory" search={{ ...here, view: 'fields' }}>See what each says</Link></Note>
+                )}
+                <div className="grid-2 top">
+                  <div className="stack">
+                    {name && <Panel title="Who answers for it"><Owner d={d} edit={edit} /></Panel>}
+                    <Panel title="What it is"><CardFacts c={c} /></Panel>
+                    {name && <Panel title="Instances, and how they tested last"><Verdicts name={name} /></Panel>}
+                  </div>
+                  <Panel title="Risk"><Risk r={d.risk} /></Panel>
+                </div>
+                {a && <APIHead a={a} />}
+              </>
+            )}
+          </div>
+        </>
+      )}
     </>
+  );
+}
+
+function FieldFilter({ value: v, set }: { value: string; set(change: Search): void }) {
+  return (
+    <div className="filters panel" role="search" aria-label="Filter fields">
+      <Text label="Field" value={v} onChange={(q) => set({ view: 'fields', q })} placeholder="owner" filter />
+    </div>
   );
 }
 
@@ -87,37 +170,28 @@ const hintShow: Record<string, Search> = { shadow: { show: 'shadow' }, undocumen
 function APIHead({ a }: { a: API }) {
   return (
     <div className="grid-2">
-      <Panel title="Who answers for it">
-        <Facts
-          rows={[
-            ['Owner', a.team],
-            ['Contact', a.contact],
-            ['Deputy', a.deputy],
-            ['Department', a.department],
-            ['Exposure', <Exposure key="e" value={a.exposure} />],
-            ['Served at', <span key="s" className="mono">{(a.hosts.length ? a.hosts.join(', ') : 'any host') + (a.path || '/')}</span>],
-          ]}
-        />
-      </Panel>
-      <Panel title="What was seen">
-        <Facts
-          rows={[
-            ['Operations', `${exact(a.seen)} of ${exact(a.declared)} declared ones seen, ${exact(a.shadow)} shadow, ${exact(a.probed)} only probed`],
-            ['Requests', `${exact(a.counts.requests)}, ${share(a.counts.refused, a.counts.requests)} refused, ${share(a.counts.status_5xx, a.counts.requests)} answered 5xx`],
-            ['Latency', `median ${milliseconds(a.counts.p50_ms)}, p95 ${milliseconds(a.counts.p95_ms)}, p99 ${milliseconds(a.counts.p99_ms)}`],
-            ['Consumers', `about ${exact(a.principals)}`],
-            ['Data', <Classes key="d" list={a.classes} most={8} />],
-            ['First and last', <span key="f"><Time iso={a.first_seen} full /> – <Time iso={a.last_seen} /></span>],
-          ]}
-        />
-      </Panel>
+      <div style={{ gridColumn: '1 / -1' }}>
+        <Panel title="What was seen">
+          <Facts
+            wide
+            rows={[
+              ['Served at', <span key="s" className="mono">{(a.hosts.length ? a.hosts.join(', ') : 'any host') + (a.path || '/')}</span>],
+              ['Operations', `${exact(a.seen)} of ${exact(a.declared)} declared ones seen, ${exact(a.shadow)} shadow, ${exact(a.probed)} only probed`],
+              ['Requests', `${exact(a.counts.requests)}, ${share(a.counts.refused, a.counts.requests)} refused, ${share(a.counts.status_5xx, a.counts.requests)} answered 5xx`],
+              ['Latency', `median ${milliseconds(a.counts.p50_ms)}, p95 ${milliseconds(a.counts.p95_ms)}, p99 ${milliseconds(a.counts.p99_ms)}`],
+              ['Consumers', `about ${exact(a.principals)}`],
+              ['First and last', <span key="f"><Time iso={a.first_seen} full /> – <Time iso={a.last_seen} /></span>],
+            ]}
+          />
+        </Panel>
+      </div>
       {a.hints.length > 0 && (
         <div style={{ gridColumn: '1 / -1' }} className="stack">
           {a.hints.map((h) => (
             <Note key={h.kind} kind="warn">
               {h.text}{' '}
               {hintShow[h.kind] && (
-                <Link to="/inventory" search={{ ...(a.name ? { api: a.name } : { unmatched: 'yes' }), ...hintShow[h.kind] } as Record<string, string>}>
+                <Link to="/inventory" search={{ ...(a.name ? { api: a.name } : { unmatched: 'yes' }), ...hintShow[h.kind], view: 'operations' } as Record<string, string>}>
                   Show them
                 </Link>
               )}
@@ -141,7 +215,7 @@ const shows = [
 
 function Operations({ search, apis }: { search: Search; apis: API[] }) {
   const navigate = useNavigate();
-  const set = (change: Search) => void navigate({ to: '/inventory', search: clean({ ...search, ...change }), replace: true });
+  const set = (change: Search) => void navigate({ to: '/inventory', search: clean({ ...search, view: 'operations', ...change }), replace: true });
   const sort = search.sort ?? 'template';
   const query = useMemo(() => {
     const show = search.show ?? '';
