@@ -21,6 +21,16 @@ type Check struct {
 	Level Level
 }
 
+// Profile is the least profile that runs a check: Safe, or Full for what
+// changes what others rely on, uses a limit up or ends the instance.
+func (c Check) Profile() Profile {
+	switch c.ID {
+	case "state.transition", "security.revoked", "security.suspended", "security.rate-limit", "security.retry-after", "security.timing", "security.guessing", "operations.graceful-stop":
+		return Full
+	}
+	return Safe
+}
+
 // Checks lists the kinds of test in the order of their families.
 func Checks() []Check { return slices.Clone(catalogue) }
 
@@ -199,16 +209,24 @@ func (r *run) all(parent context.Context) (*Report, error) {
 		r.find("contract.answers", call{method: "GET", path: "/"}, Finding{Detail: "the target does not answer: " + plainError(a.err)})
 	} else {
 		r.parallel(ctx, func(o *operation) { r.contract(ctx, o) })
-		r.parallel(ctx, func(o *operation) { r.rejection(ctx, o) })
+		if r.wants("reject.") {
+			r.parallel(ctx, func(o *operation) { r.rejection(ctx, o) })
+		}
 		for _, f := range r.later {
 			f()
 		}
-		r.states(ctx)
-		r.singles(ctx)
-		r.references(ctx)
-		r.transitions(ctx)
-		r.security(ctx)
-		r.operations(ctx)
+		if r.wants("state.") {
+			r.states(ctx)
+			r.singles(ctx)
+			r.references(ctx)
+			r.transitions(ctx)
+		}
+		if r.wants("security.") {
+			r.security(ctx)
+		}
+		if r.wants("operations.", "security.") {
+			r.operations(ctx)
+		}
 		for _, f := range r.last {
 			f()
 		}
@@ -228,6 +246,14 @@ func (r *run) all(parent context.Context) (*Report, error) {
 		r.stopping(ctx)
 	}
 	return r.finish(), parent.Err()
+}
+
+// wants reports whether a check of a family is to be run: a stage whose own
+// checks are all left out is left out.
+func (r *run) wants(families ...string) bool {
+	return slices.ContainsFunc(catalogue, func(c Check) bool {
+		return !r.skips(c.ID) && slices.ContainsFunc(families, func(f string) bool { return strings.HasPrefix(c.ID, f) })
+	})
 }
 
 func plainError(err error) string {

@@ -55,7 +55,8 @@ func (r *run) chain(ctx context.Context, x *resource, as *Identity, m *made) {
 	live := x.read != nil && !x.read.skip
 	var read *answer
 	if live {
-		read = r.try(ctx, "state.read-after-create", get, "", func(a *answer) string {
+		read = r.send(ctx, get)
+		r.weigh(ctx, "state.read-after-create", get, read, "", func(a *answer) string {
 			if a.err == nil && !a.ok() && a.status != 403 {
 				return fmt.Sprintf("what was just made is answered %d", a.status)
 			}

@@ -61,7 +61,7 @@ type identitySeed struct {
 func (k conformCmd) Run(ctx context.Context, s streams) error {
 	if k.List {
 		for _, c := range conformance.Checks() {
-			fmt.Fprintf(s.out, "%-32s %-8s %-10s %-9s %s\n", c.ID, c.Level, c.OWASP, c.CWE, c.Title)
+			fmt.Fprintf(s.out, "%-32s %-8s %-5s %-10s %-9s %s. %s\n", c.ID, c.Level, c.Profile(), c.OWASP, c.CWE, c.Title, c.Why)
 		}
 		return nil
 	}
