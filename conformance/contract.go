@@ -530,27 +530,9 @@ func (r *run) reads(ctx context.Context, o *operation, c call, a *answer) {
 			c, a = d, b
 		}
 	}
-	stable := r.send(ctx, c)
-	if stable.ok() && a.ok() && bytes.Equal(stable.body, a.body) {
-		for _, p := range o.d.Params {
-			s := shapeOf(p.Schema)
-			if p.In != sallyport.InQuery || s.fallback == nil {
-				continue
-			}
-			bare := c.with(func(d *call) { d.drop(p) })
-			without := r.send(ctx, bare)
-			r.try(ctx, "contract.default", c.with(func(d *call) { d.drop(p); d.give(p, s.fallback) }), "query "+p.Name, func(b *answer) string {
-				if !b.ok() || !without.ok() || bytes.Equal(b.body, without.body) {
-					return ""
-				}
-				if x := r.send(ctx, bare); !bytes.Equal(x.body, without.body) {
-					without = x // others change it meanwhile
-					return ""
-				}
-				return "the answer without the parameter is another than with its default"
-			})
-		}
-	}
+	r.mu.Lock()
+	r.later = append(r.later, func() { r.defaults(ctx, o, c) })
+	r.mu.Unlock()
 	for _, p := range o.d.Params {
 		if p.In != sallyport.InQuery {
 			continue
@@ -573,6 +555,32 @@ func (r *run) reads(ctx context.Context, o *operation, c call, a *answer) {
 			r.mu.Lock() // once nobody else makes things any more
 			r.later = append(r.later, func() { r.pages(ctx, o, c, p) })
 			r.mu.Unlock()
+		}
+	}
+}
+
+// defaults compares answers without a parameter and with its default.
+func (r *run) defaults(ctx context.Context, o *operation, c call) {
+	a := r.send(ctx, c)
+	stable := r.send(ctx, c)
+	if stable.ok() && a.ok() && bytes.Equal(stable.body, a.body) {
+		for _, p := range o.d.Params {
+			s := shapeOf(p.Schema)
+			if p.In != sallyport.InQuery || s.fallback == nil {
+				continue
+			}
+			bare := c.with(func(d *call) { d.drop(p) })
+			without := r.send(ctx, bare)
+			r.try(ctx, "contract.default", c.with(func(d *call) { d.drop(p); d.give(p, s.fallback) }), "query "+p.Name, func(b *answer) string {
+				if !b.ok() || !without.ok() || bytes.Equal(b.body, without.body) {
+					return ""
+				}
+				if x := r.send(ctx, bare); !bytes.Equal(x.body, without.body) {
+					without = x // others change it meanwhile
+					return ""
+				}
+				return "the answer without the parameter is another than with its default"
+			})
 		}
 	}
 }

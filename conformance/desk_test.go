@@ -842,9 +842,11 @@ func TestEachCheckHasAPair(t *testing.T) {
 				t.Errorf("%s has not looked at the correct server", c.ID)
 			}
 			var got []string
-			for _, f := range run(t, c.ID).Findings {
-				if got = append(got, f.Check); f.Check == c.ID {
-					return
+			for range 2 { // what is made meanwhile may stand in the way of a comparison
+				for _, f := range run(t, c.ID).Findings {
+					if got = append(got, f.Check); f.Check == c.ID {
+						return
+					}
 				}
 			}
 			slices.Sort(got)
