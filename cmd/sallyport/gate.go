@@ -38,6 +38,7 @@ type gateConfig struct {
 	Breaking   breakingConfig    `yaml:"breaking" doc:"Changes of the specification that break who uses the API."`
 	Parallel   int               `yaml:"parallel" doc:"Instances of the API tested at once. Default 2."`
 	Doors      []gateDoor        `yaml:"doors" doc:"Doors of others at which the instances serve too: what is held is closed there, what is admitted is opened."`
+	Triggers   string            `yaml:"triggers" doc:"Secret, env:NAME or file:PATH, that signs POST /api/v1/gate/triggers. Default none: nobody may."`
 	Watch      time.Duration     `yaml:"watch" doc:"Time between two questions which start of an instance answers, where doors of others send it requests. Default 1s."`
 }
 
@@ -109,6 +110,9 @@ func (c *config) checkGate(a *apiConfig, path string, bad func(string, string, .
 	}
 	g.Breaking.check(path+".breaking", bad)
 	c.checkGateDoors(a, path, bad)
+	if g.Triggers != "" && !strings.HasPrefix(g.Triggers, "env:") && !strings.HasPrefix(g.Triggers, "file:") {
+		bad(path+".triggers", "want env:NAME or file:PATH, so that no secret stands in the file")
+	}
 	if g.Every < 0 || g.Every > 0 && g.Every < time.Minute {
 		bad(path+".every", "%s is shorter than a minute", g.Every)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -106,6 +108,31 @@ func (l *callers) since() map[int]int {
 	return was
 }
 
+const triggerSecret = "for the test of triggers"
+
+// trigger says that something changed, and gives the answer's status and body.
+func (s *gatedSite) trigger(t *testing.T, secret, id string, at time.Time, text string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest("POST", "http://"+s.console+"/api/v1/gate/triggers", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp := fmt.Sprint(at.Unix())
+	mac := hmac.New(sha256.New, []byte(secret))
+	fmt.Fprintf(mac, "%s.%s.%s", id, stamp, text)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Webhook-Id", id)
+	req.Header.Set("Webhook-Timestamp", stamp)
+	req.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(b)
+}
+
 // gatedSite is a product with the notes' API whose instances serve at doors of
 // others as well.
 type gatedSite struct {
@@ -122,6 +149,7 @@ func newGatedSite(t *testing.T, upstreams []string, doors string) *gatedSite {
 		list = append(list, fmt.Sprintf("{url: %q}", "http://"+u))
 	}
 	write(t, filepath.Join(s.dir, "notes.yaml"), gatedSpec)
+	write(t, filepath.Join(s.dir, "trigger.secret"), triggerSecret)
 	write(t, filepath.Join(s.dir, "sallyport.yaml"), fmt.Sprintf(`listen: {gateway: "%s", console: "%s"}
 tls: "off"
 data: data
@@ -137,6 +165,7 @@ apis:
       admit: full
       identity: {path: /version, json: /boot}
       watch: 500ms
+      triggers: file:trigger.secret
       parallel: 4
       doors: [%s]
 `, s.gateway, s.console, strings.Join(list, ", "), doors))
@@ -432,6 +461,35 @@ http {
 	if got := file(); !strings.Contains(got, "http://"+a) || strings.Contains(got, b) || records() != "1" {
 		t.Error(got, records())
 	}
+	// A deployment says what it changed; what nobody signed, or is old, or known, tests nothing.
+	now, text := time.Now(), `{"api":"notes","image_digest":"sha256:1"}`
+	for _, c := range []struct {
+		secret, text, want string
+		at                 time.Time
+		status             int
+	}{
+		{"another secret of the kind", text, "signature", now, 401},
+		{triggerSecret, text, "signature", now.Add(-10 * time.Minute), 401},
+		{triggerSecret, `{"api":"other","image_digest":"sha256:1"}`, "signature", now, 401},
+		{triggerSecret, `{"api":"notes","url":"http://127.0.0.1:1","build_id":"1"}`, "no gated instance", now, 404},
+		{triggerSecret, text, `"changed":["image digest"]`, now, 202},
+		{triggerSecret, text, `"changed":[]`, now, 202},
+		{triggerSecret, `{"api":"notes","url":"http://` + a + `","build_id":"7","configuration":"c","spec":"s"}`, `"changed":["build id","configuration","specification"]`, now, 202},
+	} {
+		if status, got := s.trigger(t, c.secret, "m1", c.at, c.text); status != c.status || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %d %s, want %d %s", c.text, status, got, c.status, c.want)
+		}
+	}
+	eventually(t, 10*time.Second, func() string {
+		var got struct{ Verdicts []struct{ Trigger string } }
+		s.desk.do("GET", "/gate/verdicts?api=notes", nil, 200, &got)
+		for _, v := range got.Verdicts {
+			if strings.HasSuffix(v.Trigger, "changed") {
+				return ""
+			}
+		}
+		return fmt.Sprint(got)
+	})
 	s.desk.do("POST", "/gate/holds", map[string]string{"api": "notes", "url": "http://" + a, "reason": "disk is odd"}, 201, nil)
 	eventually(t, 5*time.Second, func() string {
 		if got := get(); got != 502 || strings.Contains(file(), "http://"+a) || records() != "" {

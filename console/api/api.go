@@ -141,6 +141,7 @@ func New(o Options) (*API, error) {
 	a.decisionOperations()
 	a.reliefOperations()
 	a.gateOperations()
+	a.gateTriggers()
 	a.limitOperations()
 	a.demandOperations()
 	a.incidentOperations()
