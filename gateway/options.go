@@ -201,6 +201,7 @@ type Upstream struct {
 	Name     string        // server name of the certificate; "" = host of the URL or DNS
 	Standby  bool          // asked only when the others are full or too few of them are well
 	Reach    string        // "" = any address; "public", and further networks behind commas: no other address is dialled
+	Members  *Members      // who knows the addresses in place of DNS, which is then a name alone; nil = DNS
 	MaxConns int           // requests in flight at once to one instance: 1024; then another, then 503
 }
 

@@ -283,6 +283,10 @@ func (in *instance) retire() {
 // fails or is empty changes nothing: the last good addresses stay.
 func (l *lane) follow(u Upstream, first func()) {
 	p, ctx := l.pool, l.ctx
+	if u.Members != nil {
+		l.attend(ctx, u, first)
+		return
+	}
 	host, port, _ := net.SplitHostPort(u.DNS)
 	for wait := time.Duration(0); ; {
 		if wait > 0 && !sleep(ctx, wait) {

@@ -1,7 +1,9 @@
 // Package kubernetes reads what a cluster serves: Services, EndpointSlices,
 // Ingress, and HTTPRoute and GRPCRoute of the Gateway API, with the labels and
 // annotations that name owners. It lists and watches over plain HTTPS, with a
-// service account's token or a kubeconfig, and never sends anything but GET.
+// service account's token or a kubeconfig. A Catalogue never sends anything but
+// GET; a Service, which stands between the gate and the Pods of one service,
+// writes one condition of their status besides.
 package kubernetes
 
 import (

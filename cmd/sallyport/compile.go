@@ -37,6 +37,9 @@ type compiled struct {
 	opaque  []identity.Introspection
 	grants  []identity.Grant
 	out     *compiled // the door of calls that go out; nil: none
+
+	specs     map[string]string // digest of each API's specification
+	reporters *reporters        // of verdicts on images; nil: none
 }
 
 // lasting are the parts of the guard that outlive one program: counters go on
@@ -52,6 +55,7 @@ type lasting struct {
 	tallies  *limit.Tallies
 	grants   *identity.Grants
 	signer   *signer // of tokens that name callers
+	members  *memberBook
 }
 
 // compile loads the specifications and makes the program. Its error lists every
@@ -67,6 +71,7 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 		specs = append(specs, errs...)
 		out.apis = append(out.apis, api)
 		p := pool(a)
+		l.members.attach(a, &p)
 		p.Onward = out.onward(a, fmt.Sprintf("apis[%d].credentials", i), l, m)
 		p.Stored = stored(a, api)
 		p.Sideload = sideload(a.Sideload, l.accepted.of(a.Name), api.Spec)
@@ -82,6 +87,11 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	if out.out, errs = out.compileEgress(ctx, l, m); out.out != nil {
 		specs = append(specs, errs...)
 	}
+	for _, r := range c.Verdicts.Reporters {
+		if r.Issuer != "" {
+			out.issuers = append(out.issuers, r.Issuer)
+		}
+	}
 	slices.Sort(out.issuers)
 	out.issuers = slices.Compact(out.issuers)
 	if len(specs) > 0 || len(m.List) > 0 {
@@ -96,6 +106,10 @@ func compile(ctx context.Context, c *config, l lasting) (*compiled, error) {
 	out.program, err = guard.Compile(guard.Config{Name: out.name, APIs: out.apis, Keys: l.keys, Counters: l.counters, Tokens: l.tokens, Proofs: l.proofs, Inspect: l.inspect, Forecast: l.forecast, Tallies: l.tallies})
 	if err == nil && out.out != nil {
 		err = out.out.startEgress(l)
+	}
+	if err == nil {
+		out.specs = out.digests()
+		err = out.compileReporters(l)
 	}
 	if err != nil {
 		return nil, &refused{err.Error()}

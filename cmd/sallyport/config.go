@@ -47,6 +47,9 @@ type config struct {
 	Discover   []scanConfig      `yaml:"discover" doc:"Looks at APIs from outside, made again and again."`
 	Catalogues []catalogueConfig `yaml:"catalogues" doc:"What already knows of APIs: clusters, proxies, registries, source code."`
 
+	Verdicts   verdictConfig  `yaml:"verdicts" doc:"Verdicts on images, which pipelines report."`
+	Kubernetes *clusterConfig `yaml:"kubernetes" doc:"The cluster whose workloads the gate looks after."`
+
 	UpstreamPlaintext policy.Plaintext `yaml:"upstream_plaintext" enum:"warn|refuse|allow" doc:"What becomes of upstreams without TLS outside of this machine: a notice, a mistake, or nothing. Default warn."`
 
 	file string
@@ -240,6 +243,8 @@ type upstream struct {
 	Name     string        `yaml:"name" doc:"The same as tls.server_name."`
 	Standby  bool          `yaml:"standby" doc:"Asked only when the others are full or too few of them are well."`
 	MaxConns int           `yaml:"max_conns" doc:"Requests in flight at once to one instance. Default 1024."`
+
+	Kubernetes *clusterService `yaml:"kubernetes" doc:"Service of the cluster whose Pods are the instances."`
 
 	TLS policy.UpstreamTLS `yaml:"tls" doc:"How an https upstream is known, and what it is shown."`
 }
@@ -486,6 +491,8 @@ func (c *config) check(m *mistakes) {
 	c.checkDoors(bad)
 	c.checkSources(bad)
 	c.checkIncidents(bad)
+	c.checkVerdicts(bad)
+	c.checkCluster(bad)
 }
 
 func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad func(string, string, ...any)) {
@@ -518,8 +525,12 @@ func (c *config) checkAPI(a *apiConfig, path string, seen map[string]bool, bad f
 	for j, u := range a.Upstreams {
 		p := fmt.Sprintf("%s.upstreams[%d]", path, j)
 		switch {
+		case u.Kubernetes != nil:
+			if u.URL != "" || u.DNS != "" {
+				bad(p, "want one of url, dns and kubernetes")
+			}
 		case (u.URL == "") == (u.DNS == ""):
-			bad(p, "want either url or dns")
+			bad(p, "want one of url, dns and kubernetes")
 		case u.URL != "":
 			x, err := url.Parse(u.URL)
 			if err != nil || x.Scheme != "http" && x.Scheme != "https" || x.Host == "" || x.Path != "" && x.Path != "/" || x.RawQuery != "" || x.User != nil {

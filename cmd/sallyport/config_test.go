@@ -53,7 +53,7 @@ apis:
 			`c.yaml:4:11: apis[0].name: "pay ments"`,
 			`c.yaml:5:19: apis[0].match.path: "payments" does not begin with /`,
 			`c.yaml:6:23: apis[0].upstreams[0].url: "ftp://x"`,
-			`c.yaml:6:35: apis[0].upstreams[1]: want either url or dns`,
+			`c.yaml:6:35: apis[0].upstreams[1]: want one of url, dns and kubernetes`,
 			`c.yaml:7:15: apis[0].exposure: "outside"`,
 			`c.yaml:8:5: apis[1]: upstreams is missing`,
 		}},

@@ -37,6 +37,8 @@ type conformCmd struct {
 	Against     string        `help:"Older description: changes that break who keeps to it fail the check. Without --target only this is done."`
 	StopCommand string        `help:"Shell command that tells the instance to stop, run last: what is in hand then must still be answered."`
 	List        bool          `help:"List the kinds of check and end."`
+
+	reportTo `embed:""`
 }
 
 // errFailed is a run that found something; its report has been written.
@@ -67,6 +69,13 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 	}
 	p := conformance.Plan{API: k.Of, Target: k.Target, Profile: conformance.Profile(k.Profile), Seed: k.Seed, Skip: k.Skip, Latency: k.Latency, Canary: k.Canary,
 		Budget: conformance.Budget{Requests: k.Requests, Rate: k.Rate, Time: k.Time}, Header: http.Header{}}
+	api, image, err := k.reportTo.check(k.Of)
+	if err != nil {
+		return err
+	}
+	if image != "" {
+		p.API = api
+	}
 	if err := k.seeds(&p); err != nil {
 		return fmt.Errorf("%w: %v", errConfig, err)
 	}
@@ -96,7 +105,7 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if p.Target == "" && k.Against != "" {
+	if p.Target == "" && k.Against != "" && image == "" {
 		r := &conformance.Report{API: k.Of, Profile: p.Profile, Seed: k.Seed, Passed: true, Started: time.Now(), NotRun: []string{"no instance was tested: give --target"}}
 		r.Add(breaks)
 		if err := k.write(r, s.out); err != nil {
@@ -130,6 +139,9 @@ func (k conformCmd) Run(ctx context.Context, s streams) error {
 	r.Add(breaks)
 	if werr := k.write(r, s.out); werr != nil {
 		return werr
+	}
+	if err == nil && image != "" {
+		err = k.send(ctx, api, image, p.Spec, r, s.errs)
 	}
 	if err == nil && !r.Passed {
 		err = errFailed

@@ -280,7 +280,7 @@ func (h hosted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // openGate opens the gate, when some API has one or had one.
 func (e *engine) openGate(ctx context.Context) (err error) {
-	e.front = gate.NewFront(gate.FrontOptions{Own: e.gateway, Logger: e.log})
+	e.front = gate.NewFront(gate.FrontOptions{Own: clusterDoor{e.gateway, e}, Logger: e.log})
 	e.gate, err = gate.Open(ctx, gate.Options{Doors: e.front, Test: e.test, Store: e.store, Logger: e.log, Keep: e.cfg.Retention.Verdicts, ReportBytes: int64(e.cfg.Retention.ReportBytes),
 		Failed: func(v gate.Verdict) { e.incidents.Report(e.failure(v)) }, Passed: func(v gate.Verdict) { e.incidents.ReportPass(proof(v)) }})
 	if err == nil {

@@ -22,6 +22,12 @@ import (
 type keyCmd struct {
 	New    newKeyCmd    `cmd:"" help:"Make an API key: prints the key, once, and the line for the configuration."`
 	Public publicKeyCmd `cmd:"" help:"Print the public key (JWK Set) that tokens naming callers are signed with."`
+
+	Verdicts verdictKeyCmd `cmd:"" help:"Print the public key (PEM) that verdicts on images are signed with."`
+}
+
+type verdictKeyCmd struct {
+	Config string `short:"c" default:"sallyport.yaml" help:"Configuration file."`
 }
 
 type newKeyCmd struct {

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"sallyport.dev"
+	"sallyport.dev/adapter/kubernetes/admission"
+	"sallyport.dev/conformance/attest"
 	"sallyport.dev/conformance/gate"
 	"sallyport.dev/console"
 	"sallyport.dev/console/account"
@@ -80,6 +82,9 @@ type engine struct {
 	fronted   frontDoors                // those that are configured
 	console   *console.Console
 	incidents *incident.Book
+	images    *attest.Book    // verdicts on images
+	hook      *admission.Hook // nil: no cluster asks
+	cluster   clusterRun
 	catalogue catalogues
 	sources   *sourceBook // nil: this process has no control
 	scans     scans
@@ -138,7 +143,7 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	e.keys = &providers{log: e.log}
 	e.grants = &identity.Grants{Log: e.log}
-	e.lasting = lasting{keys: e.keys, tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine, grants: e.grants, signer: &e.signer}
+	e.lasting = lasting{keys: e.keys, tokens: authn.NewCache(0), proofs: authn.NewProofs(nil), inspect: engine, grants: e.grants, signer: &e.signer, members: &memberBook{}}
 	if err := e.openCounters(); err != nil {
 		return err
 	}
@@ -248,6 +253,7 @@ func (e *engine) run(ctx context.Context) error {
 		e.front.Configure(e.fronted.of(first, e.log))
 		start(&back, behind, "doors of others", e.front.Run)
 		start(&back, behind, "gate", e.gate.Run)
+		start(&back, behind, "cluster", func(ctx context.Context) error { return e.cluster.run(ctx, e) })
 		start(&back, behind, "incidents", e.incidents.Run) // it asks the gate what it has missed
 	}
 	var listeners []*gateway.Listener
@@ -272,6 +278,11 @@ func (e *engine) run(ctx context.Context) error {
 	}
 	for what, run := range asked {
 		start(&front, doors, what, run)
+	}
+	if hook, err := e.openWebhook(ctx); err != nil {
+		return err
+	} else if hook != nil {
+		start(&front, doors, "admission webhook", hook)
 	}
 	consoleURL := ""
 	if e.cfg.has(roleControl) {
@@ -361,6 +372,9 @@ func (e *engine) openControl(ctx context.Context) (err error) {
 	if e.paces, err = pace.Open(ctx, e.store, pace.Options{Logger: e.log}); err != nil {
 		return fmt.Errorf("open what is learned of callers: %w", err)
 	}
+	if err = e.openVerdicts(ctx, key); err != nil {
+		return err
+	}
 	e.results = e.verdicts
 	if err = e.openIncidents(ctx); err != nil {
 		return err
@@ -413,6 +427,7 @@ func (e *engine) gatewayOptions(first *compiled) gateway.Options {
 		}
 	}
 	return gateway.Options{Changed: func(sallyport.Instance) {
+		e.cluster.nudge()
 		if g := e.nudged.Load(); g != nil {
 			g.Nudge()
 			e.front.Nudge()
@@ -431,6 +446,7 @@ func (e *engine) take(c *compiled) {
 	e.current, e.since, e.failed, e.hoped = c, time.Now(), "", nil
 	e.keepTallies()
 	e.catalogue.follow(c.config)
+	e.cluster.follow()
 	e.scans.follow(c.config)
 	for _, n := range c.notices() {
 		e.log.Warn(n.Text, "rule", n.Rule, "where", n.Where)
@@ -566,6 +582,7 @@ func (e *engine) restartNeeded(next *config) error {
 		{"egress.listen or egress.unlisted", egressChanged(old.Egress, next.Egress)}, {"counters", old.Counters != next.Counters}, {"bounds", old.Bounds != next.Bounds}, {"retention", old.Retention != next.Retention},
 		{"roles", !slices.Equal(old.Roles, next.Roles)}, {"log", old.Log != next.Log}, {"trusted_proxies", !slices.Equal(old.TrustedProxies, next.TrustedProxies)},
 		{"strip_headers", !slices.Equal(old.StripHeaders, next.StripHeaders)}, {"redact", !reflect.DeepEqual(old.Redact, next.Redact)}, {"doors", !reflect.DeepEqual(old.Doors, next.Doors)},
+		{"kubernetes", !reflect.DeepEqual(old.Kubernetes, next.Kubernetes)}, {"verdicts.good or verdicts.keep", old.Verdicts.Good != next.Verdicts.Good || old.Verdicts.Keep != next.Verdicts.Keep},
 	} {
 		if s.changed {
 			return fmt.Errorf("%s changed: restart to take that over (nothing of the change is in force)", s.name)

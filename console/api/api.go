@@ -105,6 +105,8 @@ func New(o Options) (*API, error) {
 				SecuritySchemes: map[string]*huma.SecurityScheme{"session": {
 					Type: "apiKey", In: "cookie", Name: o.Cookie,
 					Description: "Server-side session, begun by createSession. HttpOnly, Secure, SameSite=Strict.",
+				}, "reporter": {
+					Type: "http", Scheme: "bearer", Description: "Token of a pipeline that reports verdicts on images; it opens nothing else.",
 				}},
 			},
 			Tags: []*huma.Tag{
@@ -142,6 +144,7 @@ func New(o Options) (*API, error) {
 	a.reliefOperations()
 	a.gateOperations()
 	a.gateTriggers()
+	a.imageOperations()
 	a.limitOperations()
 	a.demandOperations()
 	a.incidentOperations()
@@ -266,8 +269,11 @@ func (a *API) operation(s spec) huma.Operation {
 			"x-access": string(s.access),
 		},
 	}
-	if s.access == public {
+	switch s.access {
+	case public:
 		op.Security = []map[string][]string{}
+	case reporter:
+		op.Security = []map[string][]string{{"reporter": {}}}
 	}
 	if s.method != http.MethodGet {
 		op.Errors = append(op.Errors, 408, 409, 413, 415)
@@ -339,6 +345,11 @@ func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
 	}
 	switch {
 	case need == public:
+	case need == reporter: // whose token the operation checks
+		if ctx.Header("Authorization") == "" {
+			a.refuse(ctx, sallyport.Errorf(sallyport.Unauthenticated, "this needs the token of a reporter"))
+			return
+		}
 	case err != nil:
 		a.refuse(ctx, err)
 		return

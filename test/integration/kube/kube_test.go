@@ -56,15 +56,23 @@ func start(t *testing.T, dir, name, program string, args ...string) {
 	})
 }
 
-func TestRealAPIServer(t *testing.T) {
+// A cluster is an API server over etcd, without anything that would run a Pod.
+type cluster struct {
+	t                     *testing.T
+	dir, server           string
+	admin, reader, keeper string // tokens: of everything, of the catalogue, and of the service account sallyport/sallyport
+	root                  *http.Client
+}
+
+func newCluster(t *testing.T) *cluster {
 	dir := t.TempDir()
 	binary, err := filepath.Abs("../../../.cache/bin/kube-apiserver")
 	if err != nil {
 		t.Fatal(err)
 	}
 	secret := func() string { b := make([]byte, 16); rand.Read(b); return hex.EncodeToString(b) }
-	admin, reader := secret(), secret()
-	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(admin+",admin,1,system:masters\n"+reader+",catalogue,2\n"), 0o600); err != nil {
+	admin, reader, keeper := secret(), secret(), secret()
+	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(admin+",admin,1,system:masters\n"+reader+",catalogue,2\n"+keeper+",system:serviceaccount:sallyport:sallyport,3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("openssl", "genrsa", "-out", filepath.Join(dir, "sa.key"), "2048").CombinedOutput(); err != nil {
@@ -78,32 +86,67 @@ func TestRealAPIServer(t *testing.T) {
 		"--token-auth-file", "tokens.csv", "--authorization-mode", "RBAC", "--endpoint-reconciler-type", "none", "--disable-admission-plugins", "ServiceAccount")
 	server := "https://127.0.0.1:" + port
 	root := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is made as it starts
-	call := func(method, path, body string) (int, string) {
-		req, _ := http.NewRequestWithContext(t.Context(), method, server+path, strings.NewReader(body))
-		req.Header.Set("Authorization", "Bearer "+admin)
-		req.Header.Set("Content-Type", "application/json")
-		res, err := root.Do(req)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer res.Body.Close()
-		b, _ := io.ReadAll(res.Body)
-		return res.StatusCode, string(b)
-	}
-	must := func(method, path, body string) {
-		t.Helper()
-		if code, text := call(method, path, body); code/100 != 2 {
-			t.Fatalf("%s %s: %d %s", method, path, code, text)
-		}
-	}
+	c := &cluster{t, dir, server, admin, reader, keeper, root}
 	for end := time.Now().Add(90 * time.Second); ; time.Sleep(300 * time.Millisecond) {
-		if code, _ := call("GET", "/readyz", ""); code == 200 {
+		if code, _ := c.call("GET", "/readyz", ""); code == 200 {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("the API server does not become ready")
 		}
 	}
+	return c
+}
+
+// call asks as the administrator; bodies are JSON, or YAML where they begin so.
+func (c *cluster) call(method, path, body string) (int, string) {
+	req, _ := http.NewRequestWithContext(c.t.Context(), method, c.server+path, strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+c.admin)
+	req.Header.Set("Content-Type", "application/json")
+	switch {
+	case method == "PATCH":
+		req.Header.Set("Content-Type", "application/strategic-merge-patch+json")
+	case body != "" && body[0] != '{':
+		req.Header.Set("Content-Type", "application/yaml")
+	}
+	res, err := c.root.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(b)
+}
+
+func (c *cluster) must(method, path, body string) string {
+	c.t.Helper()
+	code, text := c.call(method, path, body)
+	if code/100 != 2 {
+		c.t.Fatalf("%s %s: %d %s", method, path, code, text)
+	}
+	return text
+}
+
+// kubeconfig writes one for a token.
+func (c *cluster) kubeconfig(token string) string {
+	c.t.Helper()
+	config := filepath.Join(c.dir, "kubeconfig-"+token[:6])
+	pem, err := os.ReadFile(filepath.Join(c.dir, "certs", "apiserver.crt"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "ca.pem"), pem, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(config, fmt.Appendf(nil, "current-context: c\ncontexts: [{name: c, context: {cluster: f, user: u}}]\nclusters: [{name: f, cluster: {server: %q, certificate-authority: ca.pem}}]\nusers: [{name: u, user: {token: %s}}]\n", c.server, token), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return config
+}
+
+func TestRealAPIServer(t *testing.T) {
+	c := newCluster(t)
+	must, reader := c.must, c.reader
 	must("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", `{"metadata":{"name":"sallyport-catalogue"},"rules":[
 		{"apiGroups":[""],"resources":["services"],"verbs":["list","watch"]},{"apiGroups":["discovery.k8s.io"],"resources":["endpointslices"],"verbs":["list","watch"]},
 		{"apiGroups":["networking.k8s.io"],"resources":["ingresses"],"verbs":["list","watch"]}]}`)
@@ -112,18 +155,7 @@ func TestRealAPIServer(t *testing.T) {
 	must("POST", "/api/v1/namespaces/retail/services", `{"metadata":{"name":"shop","labels":{"team":"shop-team"},"annotations":{"example.test/department":"Retail"}},"spec":{"ports":[{"port":80}]}}`)
 	must("POST", "/apis/networking.k8s.io/v1/namespaces/retail/ingresses", `{"metadata":{"name":"shop"},"spec":{"rules":[{"host":"shop.example.test","http":{"paths":[{"path":"/v1","pathType":"Prefix","backend":{"service":{"name":"shop","port":{"number":80}}}}]}}]}}`)
 
-	config := filepath.Join(dir, "kubeconfig")
-	pem, err := os.ReadFile(filepath.Join(dir, "certs", "apiserver.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), pem, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config, fmt.Appendf(nil, "current-context: c\ncontexts: [{name: c, context: {cluster: f, user: u}}]\nclusters: [{name: f, cluster: {server: %q, certificate-authority: ca.pem}}]\nusers: [{name: u, user: {token: %s}}]\n", server, reader), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	access, err := kubernetes.Kubeconfig(config)
+	access, err := kubernetes.Kubeconfig(c.kubeconfig(reader))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,9 +207,9 @@ func TestRealAPIServer(t *testing.T) {
 	cancel()
 	<-done
 	// The role is enough, and more is refused.
-	req, _ := http.NewRequestWithContext(t.Context(), "POST", server+"/api/v1/namespaces/retail/services", bytes.NewReader([]byte(`{}`)))
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", c.server+"/api/v1/namespaces/retail/services", bytes.NewReader([]byte(`{}`)))
 	req.Header.Set("Authorization", "Bearer "+reader)
-	if res, err := root.Do(req); err != nil || res.StatusCode != http.StatusForbidden {
+	if res, err := c.root.Do(req); err != nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("the catalogue's token may write: %v %v", res, err)
 	}
 }
