@@ -267,6 +267,10 @@ func settle(ctx context.Context, acks []*store.Ack) error {
 // fold takes one exchange and appends the sightings that come of it.
 func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sighting {
 	t := d.trees[x.API]
+	if t != nil && len(t.pending) > 0 {
+		out = append(out, t.pending...)
+		t.pending = nil
+	}
 	if t == nil {
 		if len(d.trees) >= 10_000 {
 			d.stats.Overflow++

@@ -283,6 +283,17 @@ func (d *Discovery) load(ctx context.Context) error {
 	for _, t := range trees {
 		slices.SortStableFunc(t.order, func(a, b string) int { return t.candidates[a].first.Compare(t.candidates[b].first) })
 	}
+	if err := d.loadLessons(ctx, tree); err != nil {
+		return err
+	}
+	if err := d.loadRules(ctx, tree); err != nil {
+		return err
+	}
+	for _, t := range trees {
+		for _, m := range t.pending {
+			t.relearn(m.Method, m.Template, m.Replaces)
+		}
+	}
 	d.trees = trees
-	return d.loadLessons(ctx, tree)
+	return nil
 }

@@ -61,11 +61,14 @@ type tree struct {
 	epoch      uint64   // rises when templates change
 	stale      bool     // evidence changed since it was stored
 	touched    map[*leaf]*node
-	known      map[string]bool    // declared templates
-	fresh      []string           // of them, those not stored yet
-	lessons    map[string]*lesson // by method and template
-	taught     bool               // there is news among them that is not stored
-	forgotten  []string           // lessons that stand under another template now
+	known      map[string]bool      // declared templates
+	fresh      []string             // of them, those not stored yet
+	lessons    map[string]*lesson   // by method and template
+	taught     bool                 // there is news among them that is not stored
+	forgotten  []string             // lessons that stand under another template now
+	rules      []*Rule              // of people, oldest first
+	said       map[string]*saying   // what they say, by place
+	pending    []sallyport.Sighting // merges that nobody was told of yet
 }
 
 // A candidate is a template that was only ever refused or not found.
@@ -233,6 +236,12 @@ func (t *tree) find(segs []string, lenient bool) *node {
 		if n.value == nil {
 			return nil
 		}
+		if value, literal, _ := t.says(n, s); literal {
+			return nil
+		} else if value {
+			n = n.value
+			continue
+		}
 		if _, ok := n.decide(s); !ok && !lenient {
 			if _, known := t.values[hash(s)]; !known {
 				return nil
@@ -309,7 +318,12 @@ func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 		if c == nil {
 			f, value := n.decide(s)
 			why := "every value has the form of " + article(f.String())
-			if !value && n.value != nil {
+			said, kept, because := t.says(n, s)
+			if said {
+				value, why = true, because
+			} else if kept {
+				value = false
+			} else if !value && n.value != nil {
 				if n.value.declared && !actions[s] {
 					value, why = true, "the specification has a parameter here"
 				} else if _, known := t.values[hash(s)]; known {
@@ -320,7 +334,7 @@ func (t *tree) see(x *exchange, segs []string) (outcome, bool) {
 			case value:
 				fresh = fresh || n.value == nil
 				c = n.argument(why)
-			case len(n.literal) >= t.o.Children && !n.declared:
+			case len(n.literal) >= t.o.Children && !n.declared && !kept:
 				fresh = true
 				collapsed = append(collapsed, t.collapse(n, x)...)
 				c = n.argument("more than " + strconv.Itoa(t.o.Children) + " different values")
@@ -519,6 +533,9 @@ func (t *tree) probe(x *exchange, segs []string) (outcome, bool) {
 		if n != nil {
 			if next = n.literal[s]; next == nil {
 				f, value = n.decide(s)
+				if said, kept, _ := t.says(n, s); said || kept {
+					value = said
+				}
 				if value {
 					next = n.value
 				}
@@ -655,6 +672,9 @@ func (t *tree) judge(n *node, x *exchange) (*node, []sallyport.Sighting) {
 			}
 			for _, c := range among {
 				if c.declared || c.arg {
+					continue
+				}
+				if _, kept, _ := t.says(way[k], c.seg); kept {
 					continue
 				}
 				score, why := t.score(way[k], c)
@@ -844,6 +864,9 @@ func (t *tree) collapse(n *node, x *exchange) []sallyport.Sighting {
 	why := fmt.Sprintf("more than %d different values", t.o.Children)
 	for _, c := range n.sorted() {
 		if c.declared || len(c.literal) > 8 {
+			continue
+		}
+		if s := t.said[n.place()]; s != nil && s.keep[c.seg] {
 			continue
 		}
 		before := paths(c)

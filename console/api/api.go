@@ -150,6 +150,7 @@ func New(o Options) (*API, error) {
 	a.incidentOperations()
 	a.scanOperations()
 	a.learnedOperations()
+	a.templateOperations()
 
 	var err error
 	if a.document, err = render(a.huma.OpenAPI()); err != nil {

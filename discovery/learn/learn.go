@@ -1,7 +1,7 @@
 // Package learn makes specifications of traffic. In come redacted exchanges of
 // one operation (names, types, shapes, words that many callers share); out
 // comes an Operation that grows with each, can be stored, and can be merged
-// with what another node learned, and of many of them an OpenAPI 3.1 document
+// with what was learned under another template, and of many of them an OpenAPI 3.1 document
 // that accepts every exchange that taught it.
 //
 // A request teaches when the upstream took it (2xx or 3xx): what an API refuses
@@ -67,7 +67,7 @@ type Operation struct {
 // Size is the number of places held, which memory goes by.
 func (o *Operation) Size() int { return o.nodes }
 
-// Encode writes o for a store or another node.
+// Encode writes o for a store.
 func (o *Operation) Encode() ([]byte, error) {
 	b, err := cbor.Marshal(o)
 	if err != nil {

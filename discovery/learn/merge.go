@@ -8,7 +8,8 @@ func (o *Operation) Parameters(n int) {
 	}
 }
 
-// Merge takes in what another node, or another template, has learned. The other
+// Merge takes in what was learned under another template. One process reads the
+// whole stream, so nodes never merge what they learned. The other
 // is not changed, and shares nothing with o afterwards but words.
 func (o *Operation) Merge(b *Operation) {
 	if b == nil {
