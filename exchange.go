@@ -27,7 +27,7 @@ type Exchange struct {
 	TLS       bool          `cbor:"14,keyasint,omitempty"`
 	Client    netip.Addr    `cbor:"15,keyasint,omitempty"`
 	Principal Principal     `cbor:"16,keyasint,omitempty"`
-	Status    int           `cbor:"17,keyasint"`           // what the client got; 0 = nothing, the connection ended
+	Status    int           `cbor:"17,keyasint"`           // what the client got; 0 = nothing, the connection ended, or Unseen
 	Origin    int           `cbor:"18,keyasint,omitempty"` // what the upstream answered; 0 = it was not asked
 	Instance  string        `cbor:"19,keyasint,omitempty"` // URL of the instance that answered
 	Retries   int           `cbor:"20,keyasint,omitempty"`
@@ -61,6 +61,7 @@ type Exchange struct {
 	Redacted bool        `cbor:"28,keyasint"`
 	Classes  []DataClass `cbor:"29,keyasint,omitempty"` // kinds of sensitive data found in sampled bodies
 	Shape    *Shape      `cbor:"30,keyasint,omitempty"` // the bodies as observed: names and types, no values
+	Unseen   bool        `cbor:"46,keyasint,omitempty"` // Status is 0 because whoever recorded the request does not see answers
 	Lesson   *Lesson     `cbor:"45,keyasint,omitempty"` // of sampled ones: what a learned specification needs besides
 }
 
@@ -182,6 +183,7 @@ type Sighting struct {
 	Classes       []DataClass   `cbor:"17,keyasint,omitempty"`
 	Shape         *Shape        `cbor:"18,keyasint,omitempty"`
 	Parameters    []Place       `cbor:"19,keyasint,omitempty"` // names of the query parameters
+	Unseen        bool          `cbor:"20,keyasint,omitempty"` // whether there was an answer is not known
 }
 
 // An Event is one message of the stream: a batch of records of one kind. A

@@ -333,6 +333,7 @@ func (w *writer) exchange(x *Exchange) {
 	w.string(43, x.Call)
 	w.cost(44, &x.Cost)
 	w.lesson(45, x.Lesson)
+	w.bool(46, x.Unseen)
 	w.close(at)
 }
 
@@ -448,6 +449,7 @@ func (w *writer) sighting(s *Sighting) {
 	w.classes(17, s.Classes)
 	w.shape(18, s.Shape)
 	w.places(19, s.Parameters)
+	w.bool(20, s.Unseen)
 	w.close(at)
 }
 
@@ -879,6 +881,8 @@ func (r *reader) exchangeField(x *Exchange, key uint64) {
 		r.cost(&x.Cost)
 	case 45:
 		x.Lesson = r.lesson()
+	case 46:
+		x.Unseen = r.bool()
 	default:
 		r.skip(0)
 	}
@@ -1014,6 +1018,8 @@ func (r *reader) sighting(s *Sighting) {
 			s.Shape = r.shape()
 		case 19:
 			s.Parameters = r.places()
+		case 20:
+			s.Unseen = r.bool()
 		default:
 			r.skip(0)
 		}

@@ -26,7 +26,7 @@ func full() sallyport.Event {
 			RequestBytes: 70000, ResponseBytes: 5_000_000_000,
 			Decision: sallyport.Decision{Action: sallyport.ActionRefuse, Stage: sallyport.StageInspect, Status: 403, Program: "p", Relief: []string{"cache.hit"}, NotInspected: []string{"body"},
 				Reasons: []sallyport.Reason{{Stage: sallyport.StageInspect, Rule: "sqli.union", Place: place, Class: "sqli", Detail: "d", Mode: sallyport.Enforce, Exception: "E1"}}},
-			Undocumented: []sallyport.Place{place}, NewStatus: true, Redacted: true, Classes: classes, Shape: shape, Verb: "query", Also: []string{"query user"}, Call: "GetPrice",
+			Undocumented: []sallyport.Place{place}, NewStatus: true, Unseen: true, Redacted: true, Classes: classes, Shape: shape, Verb: "query", Also: []string{"query user"}, Call: "GetPrice",
 			Cost: sallyport.Cost{CPU: 3 * time.Millisecond, Estimated: true, Bytes: 1 << 20, Rows: 12, Money: 250_000, Units: 1.5},
 			Lesson: &sallyport.Lesson{Scheme: "bearer", Cookies: []string{"session"}, RequestAbsent: []string{"/a"}, ResponseAbsent: []string{"/b"},
 				Words: []sallyport.Word{{Place: place, Response: true, Value: "open"}},

@@ -303,7 +303,7 @@ func (d *Discovery) fold(x *exchange, out []sallyport.Sighting) []sallyport.Sigh
 		return out
 	}
 	s := sallyport.Sighting{ID: x.ID, Time: x.Time, API: x.API, Method: x.Method, Path: x.Path, Status: x.Status, Origin: x.Origin, Principal: x.Principal, Refused: x.Decision.Refused(),
-		Duration: x.Duration, RequestBytes: x.RequestBytes, ResponseBytes: x.ResponseBytes, TLS: x.TLS, Classes: x.Classes, Shape: x.Shape, Parameters: parameters(x.Query)}
+		Duration: x.Duration, RequestBytes: x.RequestBytes, ResponseBytes: x.ResponseBytes, TLS: x.TLS, Classes: x.Classes, Shape: x.Shape, Parameters: parameters(x.Query), Unseen: x.Unseen}
 	if o.cand != nil {
 		s.Template, s.Reasons = o.cand.template, o.cand.reasons
 	} else {

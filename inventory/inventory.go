@@ -217,12 +217,14 @@ type Counts struct {
 	ResponseBytes int64
 }
 
-// ErrorRate is the share of 5xx and lost answers among the requests.
+// ErrorRate is the share of 5xx and lost answers among the requests whose answer,
+// or the want of one, was seen.
 func (c Counts) ErrorRate() float64 {
-	if c.Requests == 0 {
+	seen := c.Status1xx + c.Status2xx + c.Status3xx + c.Status4xx + c.Status5xx + c.None
+	if seen == 0 {
 		return 0
 	}
-	return float64(c.Status5xx+c.None) / float64(c.Requests)
+	return float64(c.Status5xx+c.None) / float64(seen)
 }
 
 // Latency are quantiles with a relative error of at most 2 %.

@@ -56,7 +56,7 @@ func (s *sums) see(x *record) {
 	}
 	if c := x.status / 100; c >= 1 && c <= 5 {
 		s.status[c]++
-	} else {
+	} else if !x.unseen {
 		s.status[0]++
 	}
 	s.reqB += x.reqB
@@ -93,6 +93,7 @@ type record struct {
 	reqB, respB int64
 	principal   sallyport.Principal
 	newStatus   bool
+	unseen      bool // whether there was an answer is not known
 }
 
 // answered reports whether the upstream's answer shows that the operation exists.
@@ -204,7 +205,7 @@ func (t *tally) op(k key) *opTally {
 func (t *tally) exchange(x *exchange) {
 	refused := x.Decision.Refused()
 	r := record{at: micros(x.Time), micros: max(0, x.Duration.Microseconds()), status: x.Status, refused: refused, answered: answered(x.Status, x.Origin, refused),
-		tls: x.TLS, reqB: x.RequestBytes, respB: x.ResponseBytes, principal: x.Principal, newStatus: x.NewStatus}
+		tls: x.TLS, reqB: x.RequestBytes, respB: x.ResponseBytes, principal: x.Principal, newStatus: x.NewStatus, unseen: x.Unseen}
 	name := clean(x.API)
 	a := t.apis[name]
 	if a == nil {
@@ -295,7 +296,7 @@ func (t *tally) sighting(s *sallyport.Sighting) {
 	}
 	o := t.op(k)
 	r := record{at: micros(s.Time), micros: max(0, s.Duration.Microseconds()), status: s.Status, refused: s.Refused, answered: answered(s.Status, s.Origin, s.Refused),
-		tls: s.TLS, reqB: s.RequestBytes, respB: s.ResponseBytes, principal: s.Principal}
+		tls: s.TLS, reqB: s.RequestBytes, respB: s.ResponseBytes, principal: s.Principal, unseen: s.Unseen}
 	o.see(&r)
 	o.reasons = s.Reasons
 	o.details(&r, s.Classes, s.Shape)
@@ -329,16 +330,18 @@ func (o *opTally) details(r *record, classes []sallyport.DataClass, shape *sally
 		}
 		o.days[r.at/(24*3600*1e6)] = struct{}{}
 	}
-	s := o.statuses[r.status]
-	if s == nil {
-		if o.statuses == nil {
-			o.statuses = map[int]*statusTally{}
+	if !r.unseen {
+		s := o.statuses[r.status]
+		if s == nil {
+			if o.statuses == nil {
+				o.statuses = map[int]*statusTally{}
+			}
+			s = &statusTally{}
+			o.statuses[r.status] = s
 		}
-		s = &statusTally{}
-		o.statuses[r.status] = s
+		s.add(1, r.at)
+		s.undocumented = s.undocumented || r.newStatus
 	}
-	s.add(1, r.at)
-	s.undocumented = s.undocumented || r.newStatus
 	c := o.consumers[r.principal]
 	if c == nil {
 		if o.consumers == nil {
@@ -364,7 +367,7 @@ func (o *opTally) details(r *record, classes []sallyport.DataClass, shape *sally
 	if r.refused {
 		h.refused++
 	}
-	if r.status == 0 || r.status >= 500 {
+	if r.status == 0 && !r.unseen || r.status >= 500 {
 		h.errors++
 	}
 	for _, c := range classes {

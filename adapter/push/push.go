@@ -271,7 +271,7 @@ func fields(m map[string]string) []sallyport.Field {
 // mirrored takes a copy of a request.
 func (s *Server) mirrored(r *http.Request) {
 	s.tally.Read(1)
-	x := &sallyport.Exchange{Time: time.Now(), Method: r.Method, Host: strings.ToLower(strings.TrimSuffix(r.Host, "-shadow")), Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Proto: r.Proto,
+	x := &sallyport.Exchange{Unseen: true, Time: time.Now(), Method: r.Method, Host: strings.ToLower(strings.TrimSuffix(r.Host, "-shadow")), Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Proto: r.Proto,
 		TLS: r.Header.Get("X-Forwarded-Proto") == "https", RequestBytes: max(r.ContentLength, 0)}
 	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-For"), ",")
 	x.Client, _ = netip.ParseAddr(strings.TrimSpace(first))

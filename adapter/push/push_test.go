@@ -147,7 +147,7 @@ func TestMirror(t *testing.T) {
 	x := got[0]
 	sourcetest.Check(t, x)
 	sourcetest.Check(t, got[1])
-	if x.Method != "PUT" || x.Host != "shop.example.test" || x.Path != "/v1/items/7" || x.Status != 0 || x.Shape == nil || got[1].RequestBytes != 3<<20 {
+	if x.Method != "PUT" || x.Host != "shop.example.test" || x.Path != "/v1/items/7" || x.Status != 0 || !x.Unseen || x.Shape == nil || got[1].RequestBytes != 3<<20 {
 		t.Errorf("%+v; the second has %d bytes", x, got[1].RequestBytes)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/adapter/accesslog"
 	"sallyport.dev/adapter/har"
+	"sallyport.dev/adapter/pcap"
 	"sallyport.dev/discovery"
 	"sallyport.dev/inventory"
 	"sallyport.dev/observe"
@@ -29,6 +30,7 @@ type importCmd struct {
 	Zone    string   `placeholder:"ZONE" help:"Time zone of lines whose times have none. Default UTC."`
 	Host    string   `placeholder:"HOST" help:"Host of lines that name none."`
 	TLS     bool     `help:"The door spoke TLS, where lines do not say."`
+	Port    []int    `placeholder:"PORT" help:"Ports of the servers in packet captures. Default all that speak HTTP."`
 	Dry     bool     `help:"Read and count; keep nothing."`
 	Strict  bool     `help:"Exit 1 too when a line could not be read."`
 	Quiet   bool     `short:"q" help:"No progress."`
@@ -252,6 +254,9 @@ func (in *importing) open(path string) (observe.Source, error) {
 	}
 	if in.Format == "" && har.Looks(head) {
 		return &har.File{Path: abs, Entry: in.placer.enter}, nil
+	}
+	if in.Format == "" && pcap.Looks(head) {
+		return &pcap.File{Path: abs, Ports: in.Port, Entry: in.placer.enter}, nil
 	}
 	zone, _ := in.conf.zone()
 	f := &accesslog.File{Path: abs, Format: in.conf.format(), Zone: zone, Host: in.Host, TLS: in.TLS, Entry: in.placer.enter}

@@ -20,6 +20,7 @@ import (
 	"sallyport.dev"
 	"sallyport.dev/adapter/accesslog"
 	"sallyport.dev/adapter/otlp"
+	"sallyport.dev/adapter/pcap"
 	"sallyport.dev/adapter/push"
 	"sallyport.dev/adapter/syslog"
 	"sallyport.dev/console/api"
@@ -29,11 +30,15 @@ import (
 
 // sourceConfig is one place where other doors write down what they let through.
 type sourceConfig struct {
-	File   string `yaml:"file" doc:"Access log that is read on and on, over rotations; * and ? stand for several."`
-	Syslog string `yaml:"syslog" doc:"Where access logs come as messages of RFC 5424 or 3164: udp://host:port, tcp://host:port or tls://host:port."`
-	Push   string `yaml:"push" doc:"host:port that takes exchanges as lines of JSON at POST /v1/exchanges."`
-	Mirror string `yaml:"mirror" doc:"host:port that takes copies of requests, as nginx and Traefik mirror them."`
-	OTLP   string `yaml:"otlp" doc:"Where traces and logs come by OpenTelemetry's protocol: http://host:port or grpc://host:port; with cert and key https:// or grpcs://."`
+	File    string `yaml:"file" doc:"Access log that is read on and on, over rotations; * and ? stand for several."`
+	Syslog  string `yaml:"syslog" doc:"Where access logs come as messages of RFC 5424 or 3164: udp://host:port, tcp://host:port or tls://host:port."`
+	Push    string `yaml:"push" doc:"host:port that takes exchanges as lines of JSON at POST /v1/exchanges."`
+	Mirror  string `yaml:"mirror" doc:"host:port that takes copies of requests, as nginx and Traefik mirror them."`
+	OTLP    string `yaml:"otlp" doc:"Where traces and logs come by OpenTelemetry's protocol: http://host:port or grpc://host:port; with cert and key https:// or grpcs://."`
+	Capture struct {
+		Interface string `yaml:"interface" doc:"Interface of Linux, such as eth0; a mirror port, or the end of VXLAN or GENEVE. Takes CAP_NET_RAW."`
+		Ports     []int  `yaml:"ports" doc:"Of the servers; default 80, 8000 and 8080."`
+	} `yaml:"capture" doc:"HTTP/1 in plain text, read off the wire."`
 	Token  string `yaml:"token" doc:"What senders of push, mirror and otlp prove themselves by, env:NAME or file:PATH. Needed beyond loopback."`
 	Cert   string `yaml:"cert" doc:"PEM file with the certificate of a tls:// syslog, an https:// or grpcs:// otlp."`
 	Key    string `yaml:"key" doc:"PEM file with its private key."`
@@ -56,7 +61,7 @@ func (s *sourceConfig) kinds() []string {
 	for _, k := range []struct {
 		name string
 		set  bool
-	}{{"file", s.File != ""}, {"syslog", s.Syslog != ""}, {"push", s.Push != ""}, {"mirror", s.Mirror != ""}, {"otlp", s.OTLP != ""}} {
+	}{{"file", s.File != ""}, {"syslog", s.Syslog != ""}, {"push", s.Push != ""}, {"mirror", s.Mirror != ""}, {"otlp", s.OTLP != ""}, {"capture", s.Capture.Interface != ""}} {
 		if k.set {
 			out = append(out, k.name)
 		}
@@ -69,7 +74,7 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 		s, path := &c.Sources[i], fmt.Sprintf("sources[%d]", i)
 		switch kinds := s.kinds(); {
 		case len(kinds) == 0:
-			bad(path, "what is it read from? give file, syslog, push, mirror or otlp")
+			bad(path, "what is it read from? give file, syslog, push, mirror, otlp or capture")
 		case len(kinds) > 1:
 			bad(path, "%s in one source: make two of it", strings.Join(kinds, " and "))
 		}
@@ -114,6 +119,11 @@ func (c *config) checkSources(bad func(string, string, ...any)) {
 		}
 		if s.Token != "" && !strings.HasPrefix(s.Token, "env:") && !strings.HasPrefix(s.Token, "file:") {
 			bad(path+".token", "write env:NAME or file:PATH: a secret does not stand here")
+		}
+		for _, n := range s.Capture.Ports {
+			if n < 1 || n > 65535 {
+				bad(path+".capture.ports", "%d is no port", n)
+			}
 		}
 		if s.File != "" {
 			if _, err := filepath.Match(s.File, ""); err != nil {
@@ -336,6 +346,12 @@ func (c *config) source(s *sourceConfig, entry observe.Entry) (observe.Source, e
 			}
 		}
 		return out, nil
+	case s.Capture.Interface != "":
+		ports := s.Capture.Ports
+		if len(ports) == 0 {
+			ports = []int{80, 8000, 8080}
+		}
+		return &pcap.Live{Interface: s.Capture.Interface, Ports: ports, Entry: entry}, nil
 	case s.OTLP != "":
 		network, addr, _ := strings.Cut(s.OTLP, "://")
 		out := &otlp.Server{Network: strings.TrimSuffix(network, "s"), Address: addr, Token: token, Decoder: s.otlp(), Entry: entry}

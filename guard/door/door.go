@@ -192,7 +192,7 @@ func (t *Turn) fail(r *guard.Request) {
 	x := &sallyport.Exchange{ID: t.ID, Time: t.began, Door: t.d.Name, Method: r.Method, Host: r.Host, Path: r.Path, Query: r.RawQuery, Proto: r.Proto, TLS: r.TLS, Client: r.Client}
 	reason := sallyport.Reason{Stage: sallyport.StageRequest, Rule: "door.busy", Detail: "too many questions at once", Mode: sallyport.Enforce}
 	if t.d.FailOpen {
-		reason.Mode = sallyport.Observe
+		reason.Mode, x.Unseen = sallyport.Observe, true
 		x.Decision = sallyport.Decision{Action: sallyport.ActionAllow, NotInspected: []string{"everything: " + reason.Detail + ", and the door fails open"}}
 	} else {
 		t.refusal = busy
@@ -475,6 +475,7 @@ func (t *Turn) Finish() {
 	}
 	rec := t.d.Recorder
 	x := t.ses.End(t.out, t.d.now())
+	x.Unseen = t.out.Status == 0 && !t.head
 	t.ses = nil
 	if t.open {
 		t.notes = append(t.notes, "everything after that: the door fails open")
