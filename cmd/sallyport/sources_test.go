@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,17 +153,18 @@ func TestSourcesAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"sources: [{zone: Nowhere/City, file: a}]": "sources[0].zone",
 		"sources: [{}]": "sources[0]",
-		"sources: [{file: a, format: \"$status\"}]":    "no request line",
-		"sources: [{file: \"[\"}]":                     "sources[0].file",
-		"sources: [{syslog: \"http://a:1\"}]":          "sources[0].syslog",
-		"sources: [{syslog: \"tls://a:1\"}]":           "cert and key go with tls://",
-		"sources: [{push: \"0.0.0.0:1\"}]":             "give token",
-		"sources: [{push: \"127.0.0.1:1\", token: x}]": "sources[0].token",
-		"sources: [{push: \"127.0.0.1:1\", file: a}]":  "make two of it",
-		"sources: [{file: a, format: nonsense}]":       "want one of json",
-		"sources: [{otlp: \"127.0.0.1:1\"}]":           "want http://, grpc://",
-		"sources: [{otlp: \"grpc://0.0.0.0:1\"}]":      "give token",
-		"sources: [{otlp: \"grpcs://127.0.0.1:1\"}]":   "cert and key go with https://",
+		"sources: [{file: a, format: \"$status\"}]":         "no request line",
+		"sources: [{file: \"[\"}]":                          "sources[0].file",
+		"sources: [{syslog: \"http://a:1\"}]":               "sources[0].syslog",
+		"sources: [{syslog: \"tls://a:1\"}]":                "cert and key go with tls://",
+		"sources: [{push: \"0.0.0.0:1\"}]":                  "give token",
+		"sources: [{push: \"127.0.0.1:1\", token: x}]":      "sources[0].token",
+		"sources: [{push: \"127.0.0.1:1\", file: a}]":       "make two of it",
+		"sources: [{file: a, format: nonsense}]":            "want one of json",
+		"sources: [{capture: {interface: lo, ports: [0]}}]": "0 is no port",
+		"sources: [{otlp: \"127.0.0.1:1\"}]":                "want http://, grpc://",
+		"sources: [{otlp: \"grpc://0.0.0.0:1\"}]":           "give token",
+		"sources: [{otlp: \"grpcs://127.0.0.1:1\"}]":        "cert and key go with https://",
 	} {
 		_, err := parseConfig("x.yaml", []byte("listen: {gateway: \"127.0.0.1:1\"}\ntls: \"off\"\n"+text+"\n"))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -176,7 +179,10 @@ func TestSendersReachTheInventory(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	pushed, logs, traces := freeAddr(t), freeAddr(t), freeAddr(t)
-	s.configure(t, fmt.Sprintf("sources: [{push: %q}, {syslog: %q}, {otlp: %q}]", pushed, "tcp://"+logs, "http://"+traces))
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }))
+	defer plain.Close()
+	_, port, _ := net.SplitHostPort(plain.Listener.Addr().String())
+	s.configure(t, fmt.Sprintf("sources: [{push: %q}, {syslog: %q}, {otlp: %q}, {capture: {interface: lo, ports: [%s]}}]", pushed, "tcp://"+logs, "http://"+traces, port))
 	p := s.start(t)
 	d := p.signIn(p.wait(`/setup#(\S+)`)[1], "correct horse battery staple")
 	eventually(t, 10*time.Second, func() string {
@@ -211,6 +217,14 @@ func TestSendersReachTheInventory(t *testing.T) {
 		}
 		return ""
 	})
+	r, _ := http.NewRequest(http.MethodGet, plain.URL+"/wires/7", nil)
+	r.Host = "wire.example.test"
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
 	eventually(t, 15*time.Second, func() string {
 		var list struct {
 			APIs []struct {
@@ -223,11 +237,11 @@ func TestSendersReachTheInventory(t *testing.T) {
 		d.do(http.MethodGet, "/apis", nil, http.StatusOK, &list)
 		n := int64(0)
 		for _, a := range list.APIs {
-			if a.Name == "pets" || a.Name == "forgotten.example.test" || a.Name == "billing" {
+			if a.Name == "pets" || a.Name == "forgotten.example.test" || a.Name == "billing" || a.Name == "wire.example.test" {
 				n += a.Counts.Requests
 			}
 		}
-		if n == 3 {
+		if n == 4 {
 			return ""
 		}
 		return fmt.Sprintf("the inventory has %+v", list.APIs)
