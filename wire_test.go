@@ -32,7 +32,7 @@ func full() sallyport.Event {
 				Words: []sallyport.Word{{Place: place, Response: true, Value: "open"}},
 				Calls: []sallyport.Call{{Kind: "query", Name: "user", Arguments: []sallyport.Typed{{Pointer: "/id", Type: "ID!"}}, Fields: []string{"/name"}}}}},
 			{ID: "02", Redacted: true, Client: netip.MustParseAddr("192.0.2.1"), Status: -1}},
-		Sightings: []sallyport.Sighting{{ID: "01", Time: at, API: "shop", Method: "GET", Template: "/y/{id}", Path: "/y/2", Status: 404, Reasons: []string{"r"}, Replaces: []string{"/y/2"},
+		Sightings: []sallyport.Sighting{{ID: "01", Time: at, API: "shop", Method: "GET", Template: "/y/{id}", Path: "/y/2", Status: 404, Reasons: []string{"r"}, Replaces: []string{"/y/2"}, Unseen: true,
 			Origin: 404, Principal: who, Refused: true, Duration: 3, RequestBytes: 4, ResponseBytes: 5, TLS: true, Classes: classes, Shape: shape, Parameters: []sallyport.Place{place}}}}
 }
 
@@ -94,8 +94,8 @@ func TestEventsAreCBOR(t *testing.T) {
 			t.Errorf("no key %d (%s)", key, typ.Field(i).Name)
 		}
 	}
-	if len(x) != 35 {
-		t.Errorf("%d keys in an exchange, want 35", len(x))
+	if len(x) != 36 {
+		t.Errorf("%d keys in an exchange, want 36", len(x))
 	}
 }
 
