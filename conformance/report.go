@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sallyport.dev/spec/sarif"
 )
 
 // Formats are the names that Write knows.
@@ -203,26 +205,16 @@ func (r *Report) junit(w io.Writer) error {
 
 // sarif is version 2.1.0 of the OASIS format.
 func (r *Report) sarif(w io.Writer) error {
-	type m = map[string]any
-	var rules, results []m
+	var rules []sarif.Rule
+	var results []sarif.Result
 	for _, c := range catalogue {
-		rules = append(rules, m{"id": c.ID, "shortDescription": m{"text": c.Title}, "fullDescription": m{"text": c.Why},
-			"defaultConfiguration": m{"level": string(c.Level)}, "properties": m{"tags": strings.Fields(c.OWASP + " " + c.CWE)}})
+		rules = append(rules, sarif.Rule{ID: c.ID, Title: c.Title, Why: c.Why, Level: string(c.Level), Tags: strings.Fields(c.OWASP + " " + c.CWE)})
 	}
 	for _, f := range r.Findings {
-		results = append(results, m{"ruleId": f.Check, "level": string(f.Level), "message": m{"text": strings.TrimSpace(f.Detail + "\n\n" + f.Curl)},
-			"locations": []m{{"logicalLocations": []m{{"fullyQualifiedName": strings.TrimSpace(f.Operation + " " + f.Place), "kind": "resource"}},
-				"physicalLocation": m{"artifactLocation": m{"uri": "openapi"}, "region": m{"startLine": 1}}}},
-			"partialFingerprints": m{"check/v1": f.Check + "|" + f.Operation + "|" + f.Place}})
+		results = append(results, sarif.Result{Rule: f.Check, Level: string(f.Level), Message: strings.TrimSpace(f.Detail + "\n\n" + f.Curl), File: "openapi",
+			Logical: strings.TrimSpace(f.Operation + " " + f.Place), Print: f.Check + "|" + f.Operation + "|" + f.Place})
 	}
-	if results == nil {
-		results = []m{}
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(m{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": []m{{
-		"tool": m{"driver": m{"name": "sallyport", "rules": rules}}, "results": results, "invocations": []m{{"executionSuccessful": true}}}}})
+	return sarif.Write(w, rules, results)
 }
 
 var page = template.Must(template.New("").Funcs(template.FuncMap{"check": kept}).Parse(`<!doctype html>

@@ -38,6 +38,7 @@ type cli struct {
 
 	Catalogue catalogueCmd `cmd:"" help:"Print what clusters, proxies, registries and source code say about APIs."`
 	Discover  discoverCmd  `cmd:"" help:"Look at APIs from outside: ports, TLS, kinds of API, what is wrong with them."`
+	Audit     auditCmd     `cmd:"" help:"Review descriptions for what is weak in them, each with file:line:column. Exit 1 when something severe is found."`
 }
 
 type configCmd struct {
