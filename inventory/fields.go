@@ -157,6 +157,7 @@ var fields = []Field{
 	{"dr.drilled", "Last drill", "reliability", TimeField, nil, claimable, Newest, false, "When its recovery was last tried"},
 
 	{"evidence", "Evidence", "assurance", EnumField, []string{"unseen", "probed", "seen once", "corroborated", "matched"}, computed, Computed, true, "How good the evidence for it is"},
+	{"spec.score", "Score of its specification", "assurance", NumberField, nil, claimable, Newest, true, "0 to 100 by the audit of its documents; the worst of several"},
 	{"conformance.last", "Last conformance test", "assurance", TimeField, nil, claimable, Newest, true, "When its instances were last tested"},
 	{"conformance.result", "Result of it", "assurance", EnumField, []string{"passed", "failed", "incomplete"}, claimable, Newest, true, "What came out"},
 	{"findings.open", "Open findings", "assurance", NumberField, nil, computed, Computed, true, "What is wrong with it and not mended"},

@@ -75,6 +75,7 @@ type engine struct {
 	originals *original.Drawer
 	inventory *inventory.Inventory
 	discovery *discovery.Discovery
+	audits    audits
 	declared  sync.Map                  // name of an API → *spec.Set in force
 	gate      *gate.Gate                // tests instances before they serve; nil: this process has no control
 	nudged    atomic.Pointer[gate.Gate] // the same, once it is open
@@ -226,6 +227,7 @@ func (e *engine) run(ctx context.Context) error {
 		start(&back, behind, "discovery", e.discovery.Run)
 		start(&back, behind, "paces", e.paces.Run)
 		start(&back, behind, "console", e.console.Run)
+		start(&back, behind, "audit of specifications", e.audits.run(e))
 	}
 	if e.recorder, err = observe.NewRecorder(observe.RecorderOptions{Stream: e.store.Stream(), Logger: e.log, Redact: observe.RedactOptions{
 		KeepHeaders: e.cfg.Redact.KeepHeaders, SecretHeaders: e.cfg.Redact.Headers, SecretNames: e.cfg.Redact.Parameters}}); err != nil {
@@ -462,6 +464,7 @@ func (e *engine) declare(ctx context.Context, c *compiled) error {
 	if e.desk != nil {
 		apis = append(slices.Clone(apis), e.desk.apis...)
 	}
+	e.audits.of(apis)
 	var names []string
 	for _, a := range apis {
 		names = append(names, a.Name)
