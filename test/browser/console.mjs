@@ -457,7 +457,7 @@ try {
   await page.locator('.badge', { hasText: 'egress' }).first().waitFor();
   begin('an incident leads from the overview to its evidence, and is dealt with by keyboard');
   await page.goto(base + '/');
-  await page.getByRole('link', { name: '2 open incidents' }).click();
+  await page.getByRole('link', { name: '3 open incidents' }).click();
   await heading('Incidents');
   await page.getByRole('row', { name: /auth\.missing/ }).getByText('critical').waitFor();
   await accessible('incidents');
@@ -491,6 +491,78 @@ try {
   await page.goto(base + '/incidents/i0');
   await page.getByText('No incident is kept under this id').waitFor();
 
+  begin('the gate: the fleet, a report with its reproduction, an instance held and released by keyboard');
+  await page.keyboard.press('g');
+  await page.keyboard.press('c');
+  await heading('Conformance');
+  const fleet = page.getByRole('region', { name: 'Instances', exact: true });
+  const row2 = fleet.getByRole('row').filter({ hasText: 'failed full' });
+  await row2.getByText('quarantined').first().waitFor();
+  await fleet.getByRole('row').filter({ hasText: 'passed full' }).getByText('admitted').waitFor();
+  await fleet.getByText('connection refused').first().waitFor();
+  await page.getByRole('region', { name: 'Capacity by API' }).getByText('1 of 3').waitFor();
+  await accessible('fleet');
+  await page.getByRole('search', { name: 'Filter the fleet' }).getByLabel('State').selectOption('admitted');
+  await page.waitForURL(/state=admitted/);
+  await row2.waitFor({ state: 'detached' });
+  await page.getByLabel('Search').fill('nowhere');
+  await page.getByText('No instance fits').waitFor();
+  await page.getByRole('button', { name: 'Show all 3' }).click();
+  await row2.getByRole('link', { name: /^v[0-9a-f]+$/ }).click();
+  await heading(/receipts at/);
+  const verdict = new URL(page.url()).pathname;
+  await page.getByText('failed', { exact: true }).first().waitFor();
+  const findings = page.getByRole('article').filter({ hasText: 'body /id' }).first();
+  await findings.waitFor();
+  await findings.getByRole('button', { name: /^Copy: Reproduction of/ }).click();
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^curl .*receipts\/\d/);
+  await page.getByRole('region', { name: 'Breaking changes' }).getByText('partner-isle').first().waitFor();
+  await page.getByRole('region', { name: 'Reached' }).getByRole('row', { name: /GET \/receipts\/\{id\}/ }).getByText(/^200 ×/).waitFor();
+  await page.getByText(/declared statuses ×/).waitFor();
+  await accessible('verdict');
+  const [report] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'HTML' }).click()]);
+  assert.match(report.suggestedFilename(), /^v[0-9a-f]+\.html$/);
+  await page.getByRole('link', { name: /belongs to one/ }).click();
+  await heading(/An instance of receipts failed/);
+  await page.getByRole('link', { name: verdict.split('/').pop() }).first().waitFor();
+  await page.getByRole('button', { name: 'Test again' }).waitFor();
+  await accessible('incident-of-verdict');
+  await page.goto(base + '/conformance');
+  const served = fleet.getByRole('row').filter({ hasText: 'passed full' });
+  await served.getByRole('button', { name: /^Hold/ }).focus();
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'Hold an instance' });
+  await dialog.getByText('It is the last one of receipts that serves').waitFor();
+  await accessible('hold');
+  await dialog.getByLabel('Reason').fill('the disk is odd');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await dialog.waitFor({ state: 'hidden' });
+  await fleet.getByText('held by hand: anna: the disk is odd').waitFor();
+  await fleet.getByRole('button', { name: /^Release/ }).click();
+  await page.getByRole('dialog').getByLabel('Reason').fill('the disk is new');
+  await page.getByRole('button', { name: 'Release it' }).click();
+  await fleet.getByRole('row').filter({ hasText: 'passed full' }).getByText('admitted').waitFor();
+  await page.getByRole('navigation', { name: 'Conformance' }).getByRole('link', { name: 'Runs' }).click();
+  await page.getByRole('region', { name: 'Runs', exact: true }).last().getByText('passed').first().waitFor();
+  await accessible('runs');
+  await page.getByRole('navigation', { name: 'Conformance' }).getByRole('link', { name: 'Schedule' }).click();
+  await page.getByText('by the clock', { exact: true }).waitFor();
+  await page.getByText('it failed, or could not be tested').first().waitFor();
+  await accessible('schedule');
+  await page.getByRole('navigation', { name: 'Conformance' }).getByRole('link', { name: 'Triggers' }).click();
+  await page.getByText('held by hand').first().waitFor();
+  await page.getByText('the disk is new').first().waitFor();
+  await accessible('triggers');
+  await page.getByRole('textbox', { name: 'By' }).or(page.getByRole('searchbox', { name: 'By' })).fill('nobody');
+  await page.getByText('Nothing fits').waitFor();
+  await page.getByRole('navigation', { name: 'Conformance' }).getByRole('link', { name: 'Breaking changes' }).click();
+  await page.getByText('Head of APIs').first().waitFor();
+  await accessible('changes');
+  await page.goto(base + '/conformance/v0');
+  await page.getByText('No verdict is kept under this id').waitFor();
+
   begin('people, sessions and the audit log');
   await page.goto(base + '/settings/people');
   await page.getByRole('button', { name: 'Add a person' }).click();
@@ -516,7 +588,7 @@ try {
 
   begin('dark, and as wide as a phone');
   await page.emulateMedia({ colorScheme: 'dark' });
-  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/inventory?view=operations', 'Inventory'], ['/inventory?view=changes', 'Inventory'], ['/discovery', 'Discovery'], ['/discovery?view=scans', 'Discovery'], ['/discovery?view=sources', 'Discovery'], ['/discovery?view=doors', 'Discovery'], ['/inventory?api=payments', 'payments'], ['/inventory?api=branch-finder&view=fields', 'branch-finder'], ['/inventory?api=payments&view=drift', 'payments'], ['/inventory?api=accounts&view=graph', 'accounts'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
+  for (const [path, name] of [['/', 'Overview'], ['/inventory', 'Inventory'], ['/inventory?view=operations', 'Inventory'], ['/inventory?view=changes', 'Inventory'], ['/discovery', 'Discovery'], ['/discovery?view=scans', 'Discovery'], ['/discovery?view=sources', 'Discovery'], ['/discovery?view=doors', 'Discovery'], ['/inventory?api=payments', 'payments'], ['/inventory?api=branch-finder&view=fields', 'branch-finder'], ['/inventory?api=payments&view=drift', 'payments'], ['/inventory?api=accounts&view=graph', 'accounts'], ['/decisions?view=history', 'Decisions'], ['/decisions/' + id, /search/], ['/conformance', 'Conformance'], ['/conformance?view=runs', 'Conformance'], ['/conformance?view=schedule', 'Conformance'], ['/conformance?view=triggers', 'Conformance'], ['/conformance?view=changes', 'Conformance'], [verdict, /receipts at/], ['/incidents', 'Incidents'], [incident, /2 of 46/], ['/limits', 'Limits'], ['/limits?view=suggestions', 'Limits'], ['/limits?view=load', 'Limits'], ['/limits?view=relief', 'Limits'],
     ['/identity', 'Identity'], ['/identity?view=providers', 'Identity'], ['/identity?view=keys', 'Identity'], ['/identity?view=certificates', 'Identity'], ['/inventory/operation?api=payments&method=GET&template=/payments/v1/transfers/{id}', /transfers/]]) {
     await page.setViewportSize({ width: 1440, height: 900 });
     await page.goto(base + path);

@@ -156,8 +156,13 @@ func run(ctx context.Context, address string, perSecond float64) error {
 			return err
 		}
 	}
+	door, err := scene.OpenGate(ctx, st, book)
+	if err != nil {
+		return err
+	}
+	defer door.Close()
 	c, err := console.New(ctx, console.Options{
-		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Incidents: book, Learning: lessons, Logger: log,
+		Store: st, Key: key, Journal: journal, Originals: drawer, Inventory: catalogue, Recorder: recorder, Engine: estate, Paces: estate, Sideloads: estate, Incidents: book, Gate: door, Learning: lessons, Logger: log,
 		Build:     console.Build{Version: "0.0.0", Revision: "invented estate", Go: runtime.Version(), Started: time.Now()},
 		Retention: []console.Retention{{What: "Decisions", Kept: "30 days, at most 1,000,000"}},
 	})
@@ -166,7 +171,7 @@ func run(ctx context.Context, address string, perSecond float64) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, book.Run, c.Run} {
+	for _, run := range []func(context.Context) error{journal.Run, drawer.Run, catalogue.Run, finder.Run, book.Run, door.Run, c.Run} {
 		running.Go(func() { run(ctx) })
 	}
 	for i := range *past {
@@ -174,6 +179,9 @@ func run(ctx context.Context, address string, perSecond float64) error {
 		if i%2000 == 1999 {
 			time.Sleep(100 * time.Millisecond) // not more at once than the recorder's queue holds
 		}
+	}
+	if err := door.Ready(ctx); err != nil {
+		return err
 	}
 	setup, err := c.Setup(ctx)
 	if err != nil {

@@ -8,6 +8,8 @@ import { Decisions } from './pages/decisions';
 import { DecisionPage } from './pages/decision';
 import { LimitsPage } from './pages/limits';
 import { IdentityPage } from './pages/identity';
+import { ConformancePage } from './pages/conformance';
+import { VerdictPage } from './pages/verdict';
 import { IncidentPage, Incidents } from './pages/incidents';
 import { SettingsPage } from './pages/settings';
 import { SignIn } from './pages/signin';
@@ -52,6 +54,8 @@ export const decisionsRoute = createRoute({
 export const decisionRoute = createRoute({ getParentRoute: () => inside, path: '/decisions/$id', component: DecisionPage });
 export const limitsRoute = createRoute({ getParentRoute: () => inside, path: '/limits', component: LimitsPage, validateSearch: words(['view', 'api']) });
 export const identityRoute = createRoute({ getParentRoute: () => inside, path: '/identity', component: IdentityPage, validateSearch: words(['view']) });
+export const conformanceRoute = createRoute({ getParentRoute: () => inside, path: '/conformance', component: ConformancePage, validateSearch: words(['view', 'api', 'state', 'q', 'url', 'who']) });
+export const verdictRoute = createRoute({ getParentRoute: () => inside, path: '/conformance/$id', component: VerdictPage });
 export const incidentsRoute = createRoute({ getParentRoute: () => inside, path: '/incidents', component: Incidents, validateSearch: words(['state', 'severity', 'api', 'owner', 'overdue']) });
 export const incidentRoute = createRoute({ getParentRoute: () => inside, path: '/incidents/$id', component: IncidentPage });
 export const settingsRoute = createRoute({ getParentRoute: () => inside, path: '/settings', component: SettingsPage });
@@ -61,7 +65,7 @@ export const setupRoute = createRoute({ getParentRoute: () => root, path: '/setu
 
 export const router = createRouter({
   routeTree: root.addChildren([
-    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, discoveryRoute, scanRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, incidentsRoute, incidentRoute, settingsRoute, settingsTabRoute]),
+    inside.addChildren([overviewRoute, inventoryRoute, operationRoute, discoveryRoute, scanRoute, decisionsRoute, decisionRoute, limitsRoute, identityRoute, conformanceRoute, verdictRoute, incidentsRoute, incidentRoute, settingsRoute, settingsTabRoute]),
     signInRoute,
     setupRoute,
   ]),

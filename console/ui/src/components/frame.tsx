@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'react';
 import { Modal, useMantineColorScheme, useComputedColorScheme } from '@mantine/core';
 import { Link, Outlet, useNavigate, useRouterState } from '@tanstack/react-router';
-import { IconActivity, IconAlertOctagon, IconClock, IconFingerprint, IconGauge, IconKeyboard, IconLayoutDashboard, IconLogout, IconMenu2, IconMoon, IconRadar2, IconRoute, IconSettings, IconSun, IconX } from '@tabler/icons-react';
+import { IconActivity, IconAlertOctagon, IconClock, IconFingerprint, IconGauge, IconKeyboard, IconLayoutDashboard, IconLogout, IconMenu2, IconMoon, IconRadar2, IconRoute, IconSettings, IconShieldCheck, IconSun, IconX } from '@tabler/icons-react';
 import { ask, client, queries, useMe } from '../api/client';
 import { useSettings } from '../lib/settings';
 import { zoneName } from '../lib/format';
@@ -15,6 +15,7 @@ const pages = [
   { to: '/decisions', text: 'Decisions', key: 'd', icon: IconActivity },
   { to: '/limits', text: 'Limits', key: 'l', icon: IconGauge },
   { to: '/identity', text: 'Identity', key: 'e', icon: IconFingerprint },
+  { to: '/conformance', text: 'Conformance', key: 'c', icon: IconShieldCheck },
   { to: '/incidents', text: 'Incidents', key: 'n', icon: IconAlertOctagon },
   { to: '/settings', text: 'Settings', key: 's', icon: IconSettings },
 ] as const;

@@ -218,7 +218,7 @@ export function Meter({ value, label }: { value: number; label: string }) {
   );
 }
 
-export function Tabs({ label, tabs, active, to, search }: { label: string; tabs: { id: string; text: string }[]; active: string; to: '/limits' | '/identity' | '/inventory' | '/discovery'; search(id: string): Record<string, string> }) {
+export function Tabs({ label, tabs, active, to, search }: { label: string; tabs: { id: string; text: string }[]; active: string; to: '/limits' | '/identity' | '/inventory' | '/conformance' | '/discovery'; search(id: string): Record<string, string> }) {
   return (
     <nav className="tabs" aria-label={label}>
       {tabs.map((t) => (

@@ -6,7 +6,9 @@ import { ask, client, Problem, queries, useMe, type Schemas } from '../api/clien
 import { DataTable } from '../components/table';
 import { Empty, Facts, Failure, Loading, Note, PageHead, Panel, Time } from '../components/parts';
 import { exact } from '../lib/format';
+import { Copyable } from '../components/copy';
 import { incidentRoute, incidentsRoute } from '../router';
+import { ActDialog, VerdictLink } from './conformance';
 import { Choice, clean, Text } from './inventory';
 
 type Incident = Schemas['IncidentView'];
@@ -125,6 +127,11 @@ function Block({ text }: { text: string }) {
   return <pre className="mono small" tabIndex={0} style={{ margin: 0, whiteSpace: 'pre-wrap', overflowWrap: 'anywhere', maxHeight: 400, overflow: 'auto' }}>{text}</pre>;
 }
 
+// Source is where the evidence stands in full.
+function Source({ i, id }: { i: Incident; id: string }) {
+  return i.kind === 'conformance' && /^v[0-9a-f]+$/.test(id) ? <VerdictLink id={id} /> : <span className="mono wrap-any">{id}</span>;
+}
+
 function Whole({ d }: { d: Schemas['IncidentDetail'] }) {
   const me = useMe();
   const i = d.incident;
@@ -137,7 +144,7 @@ function Whole({ d }: { d: Schemas['IncidentDetail'] }) {
               ['API', i.api && <Link to="/inventory" search={{ api: i.api }}>{i.api}</Link>],
               ['Subject', <span className="mono wrap-any" key="s">{i.subject}</span>],
               ['Kind', i.kind],
-              ['Newest verdict', <span className="mono wrap-any" key="v">{i.source}</span>],
+              ['Newest verdict', <Source key="v" i={i} id={i.source} />],
               ['Opened', <Time iso={i.opened} full key="o" />],
               ['Failures', <span key="n">{exact(i.occurrences)}, the last <Time iso={i.seen} /></span>],
               ['Due', <Time iso={i.due} full key="d" />],
@@ -165,7 +172,7 @@ function Whole({ d }: { d: Schemas['IncidentDetail'] }) {
         />
       </Panel>
       <div className="grid-2">
-        <Panel title="Reproduction">{d.reproduction ? <Block text={d.reproduction} /> : <p className="sub">None was given.</p>}</Panel>
+        <Panel title="Reproduction">{d.reproduction ? <Copyable text={d.reproduction} label="Reproduction" /> : <p className="sub">None was given.</p>}</Panel>
         <Panel title="Difference to the last passing test">{d.difference ? <Block text={d.difference} /> : <p className="sub">No test of it has passed before.</p>}</Panel>
       </div>
       <Panel title="Evidence">
@@ -174,7 +181,7 @@ function Whole({ d }: { d: Schemas['IncidentDetail'] }) {
             {d.evidence.map((e, n) => (
               <div key={n}>
                 <h3 style={{ margin: '0 0 2px' }} className="wrap-any">{e.title}</h3>
-                <div className="sub small">{e.kind}, <Time iso={e.time} />, verdict <span className="mono">{e.source}</span></div>
+                <div className="sub small">{e.kind}, <Time iso={e.time} />, verdict <Source i={i} id={e.source} /></div>
                 {e.body && <Block text={e.body} />}
               </div>
             ))}
@@ -206,6 +213,7 @@ function Acts({ i }: { i: Incident }) {
   const [text, setText] = useState('');
   const [reason, setReason] = useState('');
   const [until, setUntil] = useState('');
+  const [testing, setTesting] = useState(false);
   const path = { params: { path: { id: i.id } } };
   const act = useMutation({
     mutationFn: (f: () => Promise<unknown>) => f(),
@@ -226,7 +234,14 @@ function Acts({ i }: { i: Incident }) {
       <div className="stack">
         {act.isError && <Failure error={act.error} />}
         {ended && <Note kind="good">A test of the same subject passed <Time iso={i.closed} />; nothing else ends an incident.</Note>}
-        {i.state === 'open' && <div><Button size="xs" loading={act.isPending} onClick={() => act.mutate(() => ask(client.POST('/api/v1/incidents/{id}/acknowledgement', path)))}>Acknowledge</Button></div>}
+        {!ended && <p className="sub small">It ends by a passing test of {i.subject || 'the same subject'} that looks as deep; an exception lets it rest until its day.</p>}
+        {!ended && (
+          <div className="row">
+            {i.state === 'open' && <Button size="xs" loading={act.isPending} onClick={() => act.mutate(() => ask(client.POST('/api/v1/incidents/{id}/acknowledgement', path)))}>Acknowledge</Button>}
+            {i.kind === 'conformance' && <Button size="xs" variant="default" onClick={() => setTesting(true)}>Test again</Button>}
+          </div>
+        )}
+        {testing && <ActDialog act={{ kind: 'test', api: i.api, url: i.subject }} close={() => setTesting(false)} />}
         {!ended && (
           <form className="row" style={{ alignItems: 'flex-end' }} onSubmit={form(() => ask(client.PUT('/api/v1/incidents/{id}/assignee', { ...path, body: { to } })))}>
             <label className="field" style={{ flex: 1 }}>Assign to<input value={to} maxLength={200} onChange={(e) => setTo(e.target.value)} placeholder="a person or a team" /></label>
