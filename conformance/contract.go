@@ -221,7 +221,7 @@ func (r *run) contract(ctx context.Context, o *operation) {
 	r.edges(ctx, o, c)
 	if p, ok := r.absent(o, c.path); ok && o.declares("404") {
 		r.try(ctx, "contract.not-found", c.with(func(d *call) { d.path = p }), "", func(a *answer) string {
-			if a.err == nil && a.status != 404 && a.status != 410 && !(a.status == 204 && o.Method == "DELETE" && !o.declares("404")) && a.status != 428 && a.status != 403 {
+			if a.err == nil && a.status != 404 && a.status != 410 && !(a.status == 204 && o.Method == "DELETE" && !o.declares("404")) && a.status != 428 && a.status != 401 && a.status != 403 { // whose credential is not good for it is not told what is there
 				return fmt.Sprintf("answered %d for something that is not there; 404 is declared", a.status)
 			}
 			return ""

@@ -509,7 +509,7 @@ func TestAccess(t *testing.T) {
 			}
 		}
 	}
-	if seen["admin"] < 5 || seen["viewer"] < 10 || seen["public"] != 4 {
+	if seen["admin"] < 5 || seen["viewer"] < 10 || seen["public"] != 5 {
 		t.Errorf("the document names %v operations by access", seen)
 	}
 	viewer.want(403, "GET", "/api/v1/sessions?all=true", nil)

@@ -179,7 +179,7 @@ func guardConsole(ctx context.Context, document []byte, l lasting) (*compiled, e
 			// A password may hold anything, and is hashed before anything else.
 			Operations: []policy.OperationDemand{{Operation: "createSession", Checks: looseInspect}, {Operation: "takeInvitation", Checks: looseInspect}, {Operation: "setPassword", Checks: looseInspect},
 				// An analyst may look for an attack by typing it.
-				{Operation: "holdInstance", Checks: looseInspect}, {Operation: "releaseInstance", Checks: looseInspect}, {Operation: "testInstance", Checks: looseInspect}, {Operation: "reportVerdict", Checks: looseInspect}, {Operation: "listVerdicts", Checks: looseInspect}, {Operation: "startScan", Checks: looseInspect}, // addresses of our own
+				{Operation: "holdInstance", Checks: looseInspect}, {Operation: "releaseInstance", Checks: looseInspect}, {Operation: "testInstance", Checks: looseInspect}, {Operation: "reportVerdict", Checks: looseInspect}, {Operation: "listVerdicts", Checks: looseInspect}, {Operation: "startScan", Checks: looseInspect}, {Operation: "triggerGate", Checks: looseInspect}, // addresses of our own
 				{Operation: "listDecisions", Checks: looseInspect}, {Operation: "watchDecisions", Checks: looseInspect}, {Operation: "listOperations", Checks: looseInspect}},
 			Limits: []policy.Limit{{Rate: policy.Rate{Count: 1200, Window: time.Minute}, Per: policy.PerClient}}}}
 	out := &compiled{config: &config{}, name: "console-" + thisBuild().Version, apis: []guard.API{own}}
